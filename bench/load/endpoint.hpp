@@ -1,0 +1,24 @@
+#pragma once
+
+// Where the load goes: a ws:// URL, resolved once.
+
+#include <netinet/in.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace skein::bench {
+
+struct endpoint {
+  std::string authority;  // as the Host field wants it
+  std::string path;
+  sockaddr_in address{};
+
+  [[nodiscard]] bool loopback() const noexcept { return ntohl(address.sin_addr.s_addr) >> 24 == 127; }
+};
+
+/// Throws `std::runtime_error` for anything but ws://HOST[:PORT][/PATH] with a host that has an IPv4 address.
+endpoint resolve(std::string_view url);
+
+}  // namespace skein::bench

@@ -1,0 +1,61 @@
+#pragma once
+
+// Every option of the server, from one declaration: each has a key in the configuration file (TOML), a flag
+// of the same name, and an environment variable. Flags win over the environment, the environment over the
+// file, the file over the defaults. A value that is not allowed is refused with the option's name, the value,
+// and what is allowed: nothing is silently corrected.
+
+#include <skein/manager.hpp>
+#include <skein/server.hpp>
+
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace skein {
+
+/// What `load` throws; `what()` names the option, the value and what is allowed.
+struct configuration_error : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+/// What `load` throws for `--help` and `--version`: `what()` is the text to print, the exit status 0.
+struct help_requested : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+enum class log_level : std::uint8_t { debug, info, warning, error, off };
+
+/// One row of the options' table.
+struct option_description {
+  std::string key;  ///< also the flag, without its dashes
+  std::string environment;
+  std::string type;  ///< "duration", "bytes", "count", "text", "switch"
+  std::string default_value;
+  std::string allowed;
+  std::string help;
+};
+
+struct config {
+  server_options server;
+  manager_options manager;
+  std::chrono::nanoseconds shutdown_timeout = std::chrono::seconds{30};  ///< of the drain; not zero
+  log_level log = log_level::info;
+  bool bench_routes = false;  ///< adds /echo, /broadcast and /broadcast-awaited
+  bool examples = true;       ///< of skein-server: the three example modules behind /ws
+  /// What is odd in what was loaded, but harmless: a `WEBSOCKET_` variable that is not an option. The
+  /// container logs it.
+  std::vector<std::string> warnings;
+
+  /// From the environment alone. Throws `configuration_error`.
+  [[nodiscard]] static config from_environment();
+  /// From flags, the environment and the file that `--config` names. Throws `configuration_error` or
+  /// `help_requested`.
+  [[nodiscard]] static config load(int argc, const char* const* argv);
+  /// The options' table, in the order of `--help`.
+  [[nodiscard]] static std::vector<option_description> options();
+};
+
+}  // namespace skein

@@ -1,0 +1,54 @@
+#pragma once
+
+// The composition root: builds, owns and hands out the parts. Any part can be replaced before it is first
+// asked for.
+
+#include <skein/config.hpp>
+#include <skein/manager.hpp>
+#include <skein/server.hpp>
+
+#include <functional>
+#include <memory>
+
+namespace skein {
+
+class container {
+ public:
+  explicit container(config options = {});
+  ~container();
+  container(const container&) = delete;
+  container& operator=(const container&) = delete;
+
+  /// Use this manager, for example a `testing::mock_manager`, or one embedded in a context of your own. The
+  /// server needs one from `make_manager`. Throws `std::logic_error` once the manager has been handed out.
+  container& use(std::shared_ptr<manager> part);
+  /// Use this clock. Throws `std::logic_error` once the manager has been handed out.
+  container& use(std::shared_ptr<clock> part);
+  /// Use this in place of the log on standard error. Throws `std::logic_error` once the manager has been
+  /// handed out.
+  container& use_log(std::function<void(log_level, std::string_view)> sink);
+
+  [[nodiscard]] const skein::config& options() const noexcept;
+  [[nodiscard]] skein::manager& manager();
+  [[nodiscard]] skein::server& server();
+  void log(log_level level, std::string_view line) const;
+
+  /// Spawns a coroutine of a business module on an executor of its own; its end is observed: an exception is
+  /// logged and makes `run` stop and return 1. It is cancelled when the shutdown begins.
+  void spawn(asio::awaitable<void> task);
+
+  /// Starts the server, prints `listening on ADDRESS:PORT` to standard output, and runs until SIGINT, SIGTERM
+  /// or `stop`; then drains. Returns the process's exit status: 0 after a clean shutdown, 3 if a connection
+  /// had to be forced or a message was left undelivered, 1 if the server could not start or a task failed. A
+  /// second signal ends at once.
+  int run();
+
+  /// Ends `run`. Legal from any thread and before `run`.
+  void stop();
+
+ private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace skein

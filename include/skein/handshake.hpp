@@ -1,0 +1,100 @@
+#pragma once
+
+// The opening handshake as a business module sees it: a request comes in, an identity or a refusal goes out.
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/value.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace skein {
+
+namespace asio = boost::asio;
+
+/// The HTTP request that opened a connection, or that a plain endpoint answers. A value, kept in one block of
+/// memory because every connection holds one; its views live as long as it does.
+class request {
+ public:
+  request() = default;
+  using header_list = std::vector<std::pair<std::string_view, std::string_view>>;
+
+  request(std::string_view method, std::string_view target, const header_list& headers,
+          std::string_view remote_address, std::string_view body = {});
+
+  [[nodiscard]] std::string_view method() const noexcept { return at(method_); }
+  [[nodiscard]] std::string_view target() const noexcept { return at(target_); }
+  /// The target without its query.
+  [[nodiscard]] std::string_view path() const noexcept;
+  /// The undecoded query, without the question mark.
+  [[nodiscard]] std::string_view query() const noexcept;
+  /// The decoded value of the first query parameter of this name.
+  [[nodiscard]] std::optional<std::string> query(std::string_view name) const;
+  /// The value of the first header of this name, in any case; empty if there is none.
+  [[nodiscard]] std::string_view header(std::string_view name) const noexcept;
+  [[nodiscard]] bool has_header(std::string_view name) const noexcept;
+  /// All headers in their order.
+  [[nodiscard]] header_list headers() const;
+  /// How many headers have this name, in any case.
+  [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
+  /// The peer as `address:port`.
+  [[nodiscard]] std::string_view remote_address() const noexcept { return at(remote_address_); }
+  [[nodiscard]] std::string_view body() const noexcept { return at(body_); }
+
+ private:
+  struct span {
+    std::uint32_t offset = 0;
+    std::uint32_t size = 0;
+  };
+  [[nodiscard]] std::string_view at(span s) const noexcept {
+    return std::string_view{block_}.substr(s.offset, s.size);
+  }
+  span append(std::string_view text);
+
+  std::string block_;
+  std::vector<std::pair<span, span>> headers_;
+  span method_, target_, remote_address_, body_;
+};
+
+/// Who a connection belongs to.
+struct identity {
+  std::string user;             ///< empty: anonymous
+  boost::json::value claims{};  ///< what the authenticator knows about the user
+};
+
+/// An answer other than 101. `status` is an HTTP status from 400 to 599.
+struct refusal {
+  unsigned status = 403;
+  std::string text;  ///< the body, for people
+  std::vector<std::pair<std::string, std::string>> headers{};
+};
+
+using admission = std::variant<identity, refusal>;
+
+/// Decides who a request belongs to. Called before the upgrade, on the connection's executor, within the
+/// handshake timeout; an exception counts as status 500.
+using authenticator = std::function<asio::awaitable<admission>(const request&)>;
+
+/// Which origins may connect (RFC 6455 section 10.2). Without a list and without a callback: requests without
+/// an Origin header, and requests whose origin has the host and port of the Host header.
+struct origin_policy {
+  /// Exact origins, `scheme://host[:port]`; `*` allows every origin. Comparison ignores case and a default
+  /// port.
+  std::vector<std::string> allowed;
+  /// If set, asked instead of the list; gets the Origin header's value and the request.
+  std::function<bool(std::string_view origin, const request&)> accept;
+};
+
+/// Whether the policy lets this request in. A request with more than one Origin header is refused.
+[[nodiscard]] bool origin_allowed(const origin_policy& policy, const request& what);
+
+/// Whether `origin` is written as an origin: `scheme://host[:port]`, no path, no user, no space.
+[[nodiscard]] bool is_origin(std::string_view origin) noexcept;
+
+}  // namespace skein

@@ -1,0 +1,15 @@
+#pragma once
+
+// Everything that a business module and its `main` need.
+
+#include <skein/clock.hpp>
+#include <skein/config.hpp>
+#include <skein/connection.hpp>
+#include <skein/container.hpp>
+#include <skein/delivery.hpp>
+#include <skein/error.hpp>
+#include <skein/handshake.hpp>
+#include <skein/manager.hpp>
+#include <skein/message.hpp>
+#include <skein/server.hpp>
+#include <skein/websocket.hpp>

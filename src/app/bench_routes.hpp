@@ -1,0 +1,13 @@
+#pragma once
+
+// The routes that the benchmarks load; `--bench-routes` adds them.
+
+#include <skein/container.hpp>
+
+namespace skein::app {
+
+/// `/echo`: each message comes back. `/broadcast`: each message goes to everybody on this route.
+/// `/broadcast-awaited`: the same, and the next message is read when the report of this one is there.
+void add_bench_routes(container& into);
+
+}  // namespace skein::app

@@ -1,0 +1,174 @@
+// Where the values of the options come from: flags, the environment, a file.
+
+#include "app/log.hpp"
+#include "app/options.hpp"
+
+#include <skein/config.hpp>
+
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <set>
+
+namespace skein {
+namespace {
+
+using app::option;
+
+/// What one source says about one option.
+struct given {
+  std::string source;
+  std::vector<std::string> values;
+};
+using values_by_key = std::map<std::string, given, std::less<>>;
+
+std::string in_quotes(std::string_view value) {
+  return "'" + app::one_line(value, 100) + "'";
+}
+
+void take_over(config& into, const values_by_key& values) {
+  for (const option& what : app::options()) {
+    const auto found = values.find(what.key);
+    if (found == values.end()) continue;
+    const auto& [source, texts] = found->second;
+    const std::string prefix = what.key + ", from " + source + ": ";
+    if (!what.repeatable && texts.size() != 1) throw configuration_error(prefix + "given more than once");
+    if (what.set(into, texts)) continue;
+    config scratch;
+    const auto wrong =
+        std::ranges::find_if(texts, [&](const std::string& text) { return !what.set(scratch, {text}); });
+    throw configuration_error(prefix + in_quotes(wrong == texts.end() ? texts.front() : *wrong) +
+                              " is not allowed; allowed: " + what.allowed);
+  }
+}
+
+std::vector<std::string> split(std::string_view list) {
+  std::vector<std::string> parts;
+  while (!list.empty()) {
+    const auto comma = std::min(list.find(','), list.size());
+    auto part = list.substr(0, comma);
+    part.remove_prefix(std::min(part.find_first_not_of(' '), part.size()));
+    part = part.substr(0, part.find_last_not_of(' ') + 1);
+    parts.emplace_back(part);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return parts;
+}
+
+values_by_key read_environment(std::vector<std::string>& warnings) {
+  static constexpr std::string_view prefix = "WEBSOCKET_";
+  values_by_key result;
+  for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
+    const std::string_view text{*variable};
+    if (!text.starts_with(prefix)) continue;
+    const auto equals = std::min(text.find('='), text.size());
+    const auto name = text.substr(0, equals);
+    const auto value = text.substr(std::min(equals + 1, text.size()));
+    const auto what = std::ranges::find(app::options(), name, &option::environment);
+    if (what == app::options().end()) {
+      warnings.push_back("the variable " + app::one_line(name, 100) + " is not an option and has no effect");
+      continue;
+    }
+    auto values = what->repeatable ? split(value) : std::vector<std::string>{std::string{value}};
+    result.insert_or_assign(what->key, given{"the variable " + std::string{name}, std::move(values)});
+  }
+  std::ranges::sort(warnings);
+  return result;
+}
+
+values_by_key read_file(const std::string& path) {
+  const std::string name = app::one_line(path, 200);
+  std::ifstream file{path};
+  // A directory can be opened, but not read.
+  if (!file || (file.peek(), file.bad()))
+    throw configuration_error("config, from the flag --config: '" + name +
+                              "' cannot be read: " + std::strerror(errno));
+  std::vector<CLI::ConfigItem> items;
+  try {
+    items = CLI::ConfigTOML{}.from_config(file);
+  } catch (const std::exception& e) {
+    throw configuration_error("'" + name + "' cannot be understood: " + app::one_line(e.what(), 200));
+  }
+  values_by_key result;
+  for (auto& item : items) {
+    const std::string key = item.fullname();
+    const auto what = std::ranges::find(app::options(), key, &option::key);
+    if (what == app::options().end())
+      throw configuration_error(in_quotes(key) + " in " + name + " is not an option; --help lists them all");
+    const auto [place, first] =
+        result.try_emplace(what->key, given{"the key " + key + " in " + name, item.inputs});
+    if (!first)
+      throw configuration_error(what->key + ", from " + place->second.source + ": given more than once");
+  }
+  return result;
+}
+
+struct flags {
+  values_by_key values;
+  std::string file;
+};
+
+flags read_flags(int argc, const char* const* argv) {
+  CLI::App parser;
+  parser.set_help_flag();
+  parser.allow_extras();
+  std::map<std::string, CLI::Option*, std::less<>> declared;
+  for (const option& what : app::options()) {
+    const std::string flag = "--" + what.key;
+    CLI::Option* added = what.type == "switch" ? parser.add_flag(flag) : parser.add_option(flag);
+    declared[what.key] = added->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+  const auto* help = parser.add_flag("--help");
+  const auto* version = parser.add_flag("--version");
+  const auto* reference = parser.add_flag("--print-options-markdown");
+  const auto* file = parser.add_option("--config");
+  try {
+    parser.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    throw configuration_error(app::one_line(e.what(), 200));
+  }
+  if (help->count() > 0) throw help_requested(app::help_text());
+  if (version->count() > 0) throw help_requested("skein " SKEIN_VERSION "\n");
+  if (reference->count() > 0) throw help_requested(app::reference_page());
+  if (const auto extra = parser.remaining(); !extra.empty())
+    throw configuration_error(in_quotes(extra.front()) + " is not an option; --help lists them all");
+
+  flags result;
+  if (file->count() > 0) result.file = file->results().back();
+  for (const auto& [key, flag] : declared)
+    if (flag->count() > 0) result.values.emplace(key, given{"the flag --" + key, flag->results()});
+  return result;
+}
+
+}  // namespace
+
+config config::from_environment() {
+  config result;
+  take_over(result, read_environment(result.warnings));
+  return result;
+}
+
+config config::load(int argc, const char* const* argv) {
+  const auto from_flags = read_flags(argc, argv);
+  config result;
+  if (!from_flags.file.empty()) take_over(result, read_file(from_flags.file));
+  take_over(result, read_environment(result.warnings));
+  take_over(result, from_flags.values);
+  return result;
+}
+
+std::vector<option_description> config::options() {
+  const config defaults;
+  std::vector<option_description> result;
+  for (const option& what : app::options())
+    result.push_back({what.key, what.environment, what.type, what.show(defaults), what.allowed, what.help});
+  return result;
+}
+
+}  // namespace skein

@@ -1,0 +1,48 @@
+// skein-server: a container with the standard endpoints, ready to run.
+
+#include "app/bench_routes.hpp"
+#include "app/log.hpp"
+
+#include <skein/skein.hpp>
+
+#ifdef SKEIN_WITH_EXAMPLES
+#include "examples.hpp"
+#endif
+
+#include <csignal>
+
+#include <cstdio>
+#include <exception>
+
+namespace {
+
+// Exit statuses: what `container::run` says, and this one for options that are not allowed.
+constexpr int bad_usage = 2;
+
+int run(const skein::config& options) {
+  skein::container container{options};
+  container.server().add_standard_endpoints();
+  if (options.bench_routes) skein::app::add_bench_routes(container);
+#ifdef SKEIN_WITH_EXAMPLES
+  if (options.examples) skein::examples::install(container);
+#endif
+  return container.run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // standard output or error may be a pipe that nobody reads any more
+  try {
+    return run(skein::config::load(argc, argv));
+  } catch (const skein::help_requested& help) {
+    std::fputs(help.what(), stdout);
+    return 0;
+  } catch (const std::invalid_argument& e) {
+    std::fprintf(stderr, "skein-server: %s\n", skein::app::one_line(e.what()).c_str());
+    return bad_usage;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "skein-server: %s\n", skein::app::one_line(e.what()).c_str());
+    return 1;
+  }
+}

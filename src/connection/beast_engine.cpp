@@ -1,0 +1,217 @@
+// The protocol engine on Boost.Beast: its websocket stream over the outbox, fed frame by frame. One of the
+// two translation units that include Beast.
+
+#include "connection/engine.hpp"
+#include "wire/frame_scanner.hpp"
+#include "wire/outbox.hpp"
+
+#include <boost/beast/core/detail/base64.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/websocket/rfc6455.hpp>
+#include <boost/beast/websocket/stream.hpp>
+
+#include <charconv>
+#include <optional>
+
+namespace skein::detail {
+
+namespace beast = boost::beast;
+namespace ws = beast::websocket;
+
+// Beast tears its next layer down behind the closing handshake; the socket is the connection's business, so
+// there is nothing to do.
+template <class Handler>
+void async_teardown(beast::role_type, outbox& layer, Handler&& handler) {
+  layer.store_teardown(std::decay_t<Handler>(std::forward<Handler>(handler)));
+}
+inline void teardown(beast::role_type, outbox&, beast::error_code& ec) {
+  ec = {};
+}
+inline void beast_close_socket(outbox&) {}
+
+namespace {
+
+constexpr unsigned char close_frame_byte = 0x88;
+
+class beast_engine final : public protocol_engine {
+ public:
+  beast_engine(const engine_options& options, asio::any_io_executor executor, std::span<char> scratch)
+      : stream_(std::move(executor)), scratch_(scratch), max_frames_(options.max_message_frames) {
+    stream_.read_message_max(options.max_message_bytes);
+    stream_.set_option(ws::stream_base::timeout{ws::stream_base::none(), ws::stream_base::none(), false});
+    if (options.compression) {
+      ws::permessage_deflate deflate;
+      deflate.server_enable = true;
+      deflate.server_no_context_takeover = true;  // so that one compressed form serves every recipient
+      deflate.client_no_context_takeover = true;  // so that no inflate window is kept between messages
+      stream_.set_option(deflate);
+    }
+  }
+
+  std::string accept(const request& what, std::string_view subprotocol) {
+    beast::http::request<beast::http::string_body> upgrade_request;
+    upgrade_request.method(beast::http::verb::get);
+    upgrade_request.target(beast::string_view{what.target().data(), what.target().size()});
+    upgrade_request.version(11);
+    for (const auto& [field, value] : what.headers()) {
+      upgrade_request.insert(beast::string_view{field.data(), field.size()},
+                             beast::string_view{value.data(), value.size()});
+    }
+    stream_.set_option(ws::stream_base::decorator([subprotocol](ws::response_type& answer) {
+      answer.set(beast::http::field::server, "skein");
+      if (!subprotocol.empty()) {
+        answer.set(beast::http::field::sec_websocket_protocol,
+                   beast::string_view{subprotocol.data(), subprotocol.size()});
+      }
+    }));
+    beast::error_code ec;
+    stream_.accept(upgrade_request, ec);
+    stream_.set_option(ws::stream_base::decorator([](ws::response_type&) {}));  // drops the view
+    std::string response{layer().output()};
+    layer().clear_output();
+    if (ec) return {};
+    send_window_bits_ = agreed_window(response);
+    stream_.control_callback(
+        [this](ws::frame_type kind, beast::string_view payload) { on_control(kind, payload); });
+    return response;
+  }
+
+  std::size_t feed(std::string_view bytes, protocol_sink& sink) override {
+    sink_ = &sink;
+    enough_ = false;
+    std::size_t used = 0;
+    while (!over_ && !enough_ && used < bytes.size()) {
+      // One frame at a time: with a second frame in its buffer Beast would complete through a post.
+      const auto step = scanner_.advance(bytes.substr(used));
+      if (max_frames_ != 0 && step.frames > max_frames_) {
+        fail(close_code::policy_violation);
+        break;
+      }
+      auto chunk = bytes.substr(used, step.bytes);
+      used += step.bytes;
+      pump();
+      while (!chunk.empty() && !over_ && layer().wants_input()) {
+        chunk.remove_prefix(layer().give(chunk));
+        pump();
+      }
+    }
+    sink_ = nullptr;
+    return used;
+  }
+
+  [[nodiscard]] bool in_message() const noexcept override { return scanner_.in_message(); }
+  [[nodiscard]] int send_window_bits() const noexcept override { return send_window_bits_; }
+
+ private:
+  struct read_handler {
+    beast_engine* engine;
+    void operator()(beast::error_code ec, std::size_t n) const { engine->on_read(ec, n); }
+  };
+
+  outbox& layer() noexcept { return stream_.next_layer(); }
+
+  /// Carries on until Beast waits for input.
+  void pump() {
+    while (!over_) {
+      if (layer().has_output()) {
+        take_output();
+      } else if (layer().wants_completion()) {
+        layer().complete_write();
+      } else if (!reading_) {
+        reading_ = true;
+        // Lives only while Beast is fed: the next chunk may fill it again, for this connection or another.
+        stream_.async_read_some(asio::buffer(scratch_.data(), scratch_.size()), read_handler{this});
+      } else {
+        return;
+      }
+    }
+  }
+
+  /// What Beast writes by itself: pongs go to the write loop. A close frame is only noted: the connection
+  /// writes its own, which is the only one, whoever began.
+  void take_output() {
+    const auto frame = layer().output();
+    if (static_cast<unsigned char>(frame[0]) == close_frame_byte) {
+      if (frame.size() >= 4) {
+        beast_close_ = static_cast<close_code>(static_cast<unsigned char>(frame[2]) << 8U |
+                                               static_cast<unsigned char>(frame[3]));
+      }
+    } else {
+      sink_->on_control(frame);
+    }
+    layer().clear_output();
+  }
+
+  void on_read(beast::error_code ec, std::size_t n) {
+    reading_ = false;
+    if (over_) return;
+    if (ec == ws::error::closed) {
+      over_ = true;
+      const auto& reason = stream_.reason();
+      sink_->on_close(static_cast<close_code>(reason.code),
+                      std::string_view{reason.reason.data(), reason.reason.size()});
+      return;
+    }
+    if (ec) {
+      fail(beast_close_ == close_code::none ? close_code::protocol_error : beast_close_);
+      return;
+    }
+    message_.append(scratch_.data(), n);
+    if (!stream_.is_message_done()) return;
+    const auto kind = stream_.got_text() ? opcode::text : opcode::binary;
+    if (!sink_->on_message(message{kind, std::exchange(message_, {})})) enough_ = true;
+  }
+
+  void on_control(ws::frame_type kind, beast::string_view payload) {
+    if (over_) return;
+    if (kind == ws::frame_type::ping && !sink_->on_ping()) over_ = true;
+    if (kind == ws::frame_type::pong) sink_->on_pong({payload.data(), payload.size()});
+  }
+
+  void fail(close_code code) {
+    over_ = true;
+    message_ = {};
+    sink_->on_failure(code);
+  }
+
+  /// The window agreed on in the response (RFC 7692 section 7.1.2.1); 0 without permessage-deflate.
+  /// Beast 1.81 has no way to ask.
+  static int agreed_window(std::string_view response) {
+    const auto at = response.find("permessage-deflate");
+    if (at == std::string_view::npos) return 0;
+    const auto line = response.substr(at, response.find("\r\n", at) - at);
+    constexpr std::string_view parameter = "server_max_window_bits=";
+    const auto found = line.find(parameter);
+    int bits = 15;
+    if (found != std::string_view::npos) {
+      const auto digits = line.substr(found + parameter.size());
+      std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+    }
+    return bits;
+  }
+
+  ws::stream<outbox> stream_;
+  std::span<char> scratch_;
+  std::string message_;
+  protocol_sink* sink_ = nullptr;
+  frame_scanner scanner_;
+  std::size_t max_frames_;
+  int send_window_bits_ = 0;
+  close_code beast_close_ = close_code::none;
+  bool reading_ = false;
+  bool enough_ = false;
+  bool over_ = false;
+};
+
+}  // namespace
+
+upgrade accept_with_beast(const request& what, std::string_view subprotocol, const engine_options& options,
+                          asio::any_io_executor executor, std::span<char> scratch) {
+  auto engine = std::make_unique<beast_engine>(options, std::move(executor), scratch);
+  auto response = engine->accept(what, subprotocol);
+  if (response.empty()) return {};
+  return {std::move(engine), std::move(response)};
+}
+
+}  // namespace skein::detail

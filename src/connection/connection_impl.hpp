@@ -1,0 +1,207 @@
+#pragma once
+
+// One connection: a coroutine that owns a read loop, a write loop and the handler, on one executor.
+//
+// The read loop waits until the transport is readable, reads once, feeds the engine and wakes the handler.
+// What is sent goes into the send channel and marks the connection; at the end of the turn `flush` writes
+// everything that is waiting in one system call. The write loop takes over only while the transport is full.
+//
+// Ending: whoever notices that the connection is over calls `end`, once; the loops see it and return; `run`
+// joins them.
+
+#include "connection/deadline_queue.hpp"
+#include "connection/engine.hpp"
+#include "connection/heartbeat.hpp"
+#include "connection/host.hpp"
+#include "connection/send_channel.hpp"
+#include "connection/transport.hpp"
+#include "connection/wake_slot.hpp"
+
+#include <skein/connection.hpp>
+#include <skein/server.hpp>
+
+#include <boost/asio/cancellation_signal.hpp>
+
+#include <atomic>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace skein::detail {
+
+/// Something that holds a place among `max_connections` until it is destroyed.
+class admission_ticket {
+ public:
+  admission_ticket() = default;
+  explicit admission_ticket(std::shared_ptr<std::atomic<std::size_t>> taken) noexcept
+      : taken_(std::move(taken)) {}
+  admission_ticket(admission_ticket&&) noexcept = default;
+  admission_ticket& operator=(admission_ticket&& other) noexcept {
+    release();
+    taken_ = std::move(other.taken_);
+    return *this;
+  }
+  ~admission_ticket() { release(); }
+  void release() noexcept {
+    if (taken_) taken_->fetch_sub(1, std::memory_order_acq_rel);
+    taken_.reset();
+  }
+  explicit operator bool() const noexcept { return taken_ != nullptr; }
+
+ private:
+  std::shared_ptr<std::atomic<std::size_t>> taken_;
+};
+
+/// What a connection is made of.
+struct connection_parts {
+  std::shared_ptr<host> where;
+  admission_ticket ticket;
+  std::shared_ptr<const handler> runs;
+  skein::request request;
+  skein::identity user;
+  std::string subprotocol;
+  std::unique_ptr<detail::transport> transport;
+  std::unique_ptr<protocol_engine> engine;
+  std::string response;  ///< bytes to write before anything else
+  std::string early;     ///< bytes that were read behind the handshake
+};
+
+class connection_impl final : public connection, private protocol_sink, private deadline_entry {
+ public:
+  /// `route` outlives the connection.
+  connection_impl(connection_id id, const std::string* route, connection_parts parts);
+  ~connection_impl() override;
+
+  /// The owner: runs the connection from its first byte to its last.
+  static asio::awaitable<void> run(std::shared_ptr<connection_impl> self);
+
+  /// What an `offer` came to: `pending` means that the policy is `wait` and there is no room.
+  struct verdict {
+    outcome what;
+    bool evicted = false;
+  };
+  /// Gives a message to the send channel. `who` is told what becomes of it if, and only if, the verdict is
+  /// `queued`.
+  verdict offer(frame_block* frame, overflow policy, const std::string* key, outcome_sink* who);
+  /// Writes what is waiting.
+  void flush();
+  void begin_close(closed_by by, close_code code, std::string_view text);
+  /// Ends the connection now; the peer sees a reset.
+  void force();
+  /// Cancels the handler, which was left no time to end by itself.
+  void cancel_handler() { cancel_handler_.emit(asio::cancellation_type::terminal); }
+  /// Lets go of everything that belongs to the executor's context, which is about to go.
+  void abandon() noexcept;
+  [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
+
+  bool marked = false;      ///< for the host: waiting for `flush`
+  admission_ticket ticket;  ///< for the host: given back when the connection has ended
+
+  // websocket, connection
+  asio::awaitable<std::optional<message>> read() override;
+  asio::awaitable<outcome> write(prepared_message what) override;
+  asio::awaitable<void> close(close_code code, std::string text) override;
+  [[nodiscard]] bool is_open() const noexcept override {
+    return state_.load(std::memory_order_relaxed) == state::open;
+  }
+  [[nodiscard]] const skein::close_reason& close_reason() const noexcept override { return reason_; }
+  [[nodiscard]] connection_id id() const noexcept override { return id_; }
+  [[nodiscard]] std::string_view route() const noexcept override { return *route_; }
+  [[nodiscard]] const skein::request& request() const noexcept override { return request_; }
+  [[nodiscard]] const skein::identity& user() const noexcept override { return user_; }
+  [[nodiscard]] std::string_view subprotocol() const noexcept override { return subprotocol_; }
+  [[nodiscard]] asio::any_io_executor executor() const override { return host_->executor(); }
+  [[nodiscard]] connection_stats stats() const override;
+  asio::awaitable<outcome> send(prepared_message what, delivery how) override;
+  void post_send(prepared_message what, delivery how) override;
+  void post_close(close_code code, std::string text) override;
+  [[nodiscard]] std::any& attributes() noexcept override { return attributes_; }
+  [[nodiscard]] const std::any& attributes() const noexcept override { return attributes_; }
+
+ private:
+  enum class state : std::uint8_t { open, closing, ended };
+  struct awaited_send;
+
+  // The loops.
+  static asio::awaitable<void> write_loop(std::shared_ptr<connection_impl> self);
+  asio::awaitable<void> read_loop();
+  void start();
+  void start_handler();
+  void on_handler_done(std::exception_ptr error);
+  void take(std::string_view bytes);
+  [[nodiscard]] bool inbox_full() const noexcept;
+
+  // protocol_sink
+  bool on_message(message what) override;
+  bool on_ping() override;
+  void on_pong(std::string_view payload) override;
+  void on_control(std::string_view frame) override;
+  void on_close(close_code code, std::string_view text) override;
+  void on_failure(close_code code) override;
+
+  // deadline_entry
+  void on_deadline(time_point now) override;
+
+  void mark();
+  void stall(bool progress);
+  void leave_open(closed_by by, close_code code, std::string_view text);
+  void discard_waiting();
+  void on_close_written();
+  void end(bool reset = false);
+  void evict();
+  void admit_waiting();
+  void account_replaced(send_channel::item& old);
+  asio::awaitable<outcome> send_slowly(prepared_message what, delivery how);
+  asio::awaitable<void> close_here(close_code code, std::string text);
+  [[nodiscard]] std::shared_ptr<connection_impl> self() {
+    return std::static_pointer_cast<connection_impl>(shared_from_this());
+  }
+
+  // What a broadcast touches comes first.
+  std::shared_ptr<host> host_;
+  const std::string* route_;
+  std::atomic<state> state_{state::open};
+  bool stalled_ = false;      // the transport is full; the write loop waits for it
+  bool peer_closed_ = false;  // the peer's close frame has come
+  bool discarding_ = false;   // what still comes is of no interest
+  bool paused_ = false;       // not reading, because the handler does not
+  bool flushing_ = false;
+  bool write_loop_done_ = false;
+  bool handler_done_ = false;
+  send_channel channel_;
+  std::unique_ptr<detail::transport> transport_;
+  std::unique_ptr<protocol_engine> engine_;
+  int window_bits_;
+
+  std::vector<message> inbox_;
+  std::size_t inbox_head_ = 0;
+  std::size_t inbox_bytes_ = 0;
+  std::string backlog_;  // read, not yet fed
+  wake_slot reader_;     // the handler, for a message
+  wake_slot room_;       // the read loop, for room in the inbox
+  wake_slot writer_;     // the write loop, for a full transport
+  wake_slot joiner_;     // the owner, for the loops
+  std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
+  std::vector<std::pair<asio::any_io_executor, wake_slot::handler_type>> end_waiters_;
+
+  heartbeat heartbeat_;
+  token_bucket ping_budget_;
+  time_point stalled_since_{};
+  time_point close_due_ = time_point::max();
+  time_point message_due_ = time_point::max();
+
+  connection_id id_;
+  std::shared_ptr<const handler> runs_;
+  skein::request request_;
+  skein::identity user_;
+  std::string subprotocol_;
+  skein::close_reason reason_;
+  std::any attributes_;
+  asio::cancellation_signal cancel_handler_;
+  std::uint64_t messages_in_ = 0, bytes_in_ = 0, messages_out_ = 0, bytes_out_ = 0, dropped_ = 0;
+  duration rtt_{-1};
+};
+
+}  // namespace skein::detail

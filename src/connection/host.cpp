@@ -1,0 +1,33 @@
+#include "connection/host.hpp"
+
+namespace skein::detail {
+
+namespace {
+constexpr std::size_t read_buffer_size = 64 * 1024;
+}
+
+host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const manager_options& options)
+    : executor_(std::move(executor)),
+      time_(std::move(time)),
+      options_(options),
+      engine_{options.limits.max_message_bytes, options.limits.max_message_frames,
+              options.compression.enabled},
+      alarm_(time_->make_alarm(executor_, [this] { ring(); })),
+      read_buffer_(read_buffer_size),
+      scratch_(scratch_size(engine_)) {}
+
+void host::ring() {
+  armed_ = time_point::max();
+  deadlines_.run(now());
+  rearm();
+}
+
+void host::rearm() {
+  const auto next = deadlines_.next();
+  // An alarm that rings too early costs less than one that is set for every change.
+  if (next >= armed_ || !alarm_) return;
+  armed_ = next;
+  alarm_->set(next);
+}
+
+}  // namespace skein::detail

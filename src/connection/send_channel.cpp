@@ -1,0 +1,91 @@
+#include "connection/send_channel.hpp"
+
+#include <utility>
+
+namespace skein::detail {
+
+send_channel::admission send_channel::push(item& what) {
+  if (!has_room_for(what.wire_size)) return admission::full;
+  append(what);
+  return admission::queued;
+}
+
+send_channel::admission send_channel::push(item& what, std::string_view key, item& replaced_item) {
+  what.keyed = true;
+  if (!keys_) keys_ = std::make_unique<std::unordered_map<std::string, std::uint64_t>>();
+  std::string name{key};
+  if (const auto found = keys_->find(name); found != keys_->end()) {
+    const auto sequence = found->second;
+    const bool waiting = sequence >= head_ && sequence < tail_ && at(sequence).keyed;
+    const bool begun = sequence == head_ && front_offset_ > 0;
+    if (waiting && !begun) {
+      auto& place = at(sequence);
+      bytes_ = bytes_ - place.wire_size + what.wire_size;
+      replaced_item = std::exchange(place, std::move(what));
+      return admission::replaced;
+    }
+  }
+  if (!has_room_for(what.wire_size)) return admission::full;
+  // Entries whose message has left are dropped when the channel runs empty; a channel that never does is
+  // swept here.
+  if (keys_->size() >= 2 * limits_.messages) {
+    std::erase_if(*keys_, [this](const auto& entry) { return entry.second < head_; });
+  }
+  (*keys_)[std::move(name)] = tail_;
+  append(what);
+  return admission::queued;
+}
+
+std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes) const noexcept {
+  std::size_t count = 0;
+  std::size_t total = 0;
+  const auto add = [&](std::string_view bytes) {
+    if (bytes.empty()) return;
+    buffers[count++] = {const_cast<char*>(bytes.data()), bytes.size()};
+    total += bytes.size();
+  };
+  const auto add_frame = [&](const item& what, std::size_t offset) {
+    const auto view = what.compressed ? what.frame->compressed(0) : what.frame->plain();
+    if (offset < view.head.size()) {
+      add(view.head.substr(offset));
+      add(view.tail);
+    } else {
+      add(view.tail.substr(offset - view.head.size()));
+    }
+  };
+  auto next = head_;
+  if (front_offset_ > 0) add_frame(at(next++), front_offset_);
+  if (count < buffers.size() && !control_.empty()) add(std::string_view{control_}.substr(control_offset_));
+  // A frame may need two buffers.
+  while (next != tail_ && count + 2 <= buffers.size() && total < max_bytes) add_frame(at(next++), 0);
+  if (next == tail_ && count < buffers.size() && !close_.empty()) {
+    add(std::string_view{close_}.substr(close_offset_));
+  }
+  return count;
+}
+
+void send_channel::append(item& what) {
+  if (!ring_ || size() == mask_ + 1) grow();
+  bytes_ += what.wire_size;
+  at(tail_) = std::move(what);
+  ++tail_;
+}
+
+void send_channel::grow() {
+  const std::uint64_t capacity = ring_ ? (mask_ + 1) * 2 : 4;
+  std::unique_ptr<item[]> larger{new item[static_cast<std::size_t>(capacity)]};
+  for (auto sequence = head_; sequence != tail_; ++sequence) {
+    larger[static_cast<std::size_t>(sequence & (capacity - 1))] = std::move(at(sequence));
+  }
+  ring_ = std::move(larger);
+  mask_ = capacity - 1;
+}
+
+void send_channel::shrink() noexcept {
+  if (!empty()) return;
+  ring_.reset();
+  mask_ = 0;
+  keys_.reset();
+}
+
+}  // namespace skein::detail

@@ -1,0 +1,75 @@
+#include "connection/transport.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace skein::detail {
+namespace {
+
+error_code last_error() noexcept {
+  const auto code = errno;
+  if (code == EAGAIN || code == EWOULDBLOCK || code == EINTR) return asio::error::would_block;
+  return {code, boost::system::system_category()};
+}
+
+class tcp_transport final : public transport {
+ public:
+  explicit tcp_transport(asio::ip::tcp::socket socket) : socket_(std::move(socket)) {
+    socket_.non_blocking(true);
+  }
+
+  std::size_t read_some(std::span<char> into, error_code& ec) noexcept override {
+    const auto n = ::recv(socket_.native_handle(), into.data(), into.size(), 0);
+    if (n > 0) {
+      ec = {};
+      return static_cast<std::size_t>(n);
+    }
+    ec = n == 0 ? error_code{asio::error::eof} : last_error();
+    return 0;
+  }
+
+  std::size_t write_some(std::span<const iovec> buffers, error_code& ec) noexcept override {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(buffers.data());
+    message.msg_iovlen = buffers.size();
+    const auto n = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0) {
+      ec = {};
+      return static_cast<std::size_t>(n);
+    }
+    ec = last_error();
+    return 0;
+  }
+
+  void wait_readable(ready_handler handler) override {
+    socket_.async_wait(asio::socket_base::wait_read, std::move(handler));
+  }
+  void wait_writable(ready_handler handler) override {
+    socket_.async_wait(asio::socket_base::wait_write, std::move(handler));
+  }
+
+  void shutdown_send() noexcept override {
+    error_code ignored;
+    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+  }
+
+  void close(bool reset) noexcept override {
+    error_code ignored;
+    if (reset) socket_.set_option(asio::socket_base::linger{true, 0}, ignored);
+    socket_.close(ignored);
+  }
+
+ private:
+  asio::ip::tcp::socket socket_;
+};
+
+}  // namespace
+
+std::unique_ptr<transport> make_tcp_transport(asio::ip::tcp::socket socket) {
+  return std::make_unique<tcp_transport>(std::move(socket));
+}
+
+}  // namespace skein::detail

@@ -1,0 +1,197 @@
+#include "connection/wake_slot.hpp"
+#include "http/server_core.hpp"
+#include "http/session.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <sys/socket.h>
+
+#include <stdexcept>
+
+namespace skein::detail {
+
+using asio::ip::tcp;
+
+static void require(bool allowed, const char* what) {
+  if (!allowed) throw std::invalid_argument{what};
+}
+
+/// Accepts on one shard. Every shard has one, on a socket of its own with SO_REUSEPORT: the kernel spreads
+/// the connections.
+class listener : public std::enable_shared_from_this<listener> {
+ public:
+  listener(std::shared_ptr<server_core> server, std::shared_ptr<shard> where, const tcp::endpoint& at)
+      : server_(std::move(server)), shard_(std::move(where)), acceptor_(shard_->executor()) {
+    const auto& options = server_->options;
+    acceptor_.open(at.protocol());
+    acceptor_.set_option(asio::socket_base::reuse_address{true});
+    acceptor_.set_option(asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>{true});
+    // Inherited by accepted sockets; the receive buffer must be set before the connection is made.
+    if (options.socket_read_buffer != 0) {
+      acceptor_.set_option(
+          asio::socket_base::receive_buffer_size{static_cast<int>(options.socket_read_buffer)});
+    }
+    if (options.socket_write_buffer != 0) {
+      acceptor_.set_option(
+          asio::socket_base::send_buffer_size{static_cast<int>(options.socket_write_buffer)});
+    }
+    acceptor_.bind(at);
+    acceptor_.listen(asio::socket_base::max_listen_connections);
+  }
+
+  [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+
+  void start() {
+    asio::co_spawn(shard_->executor(), accept_loop(shared_from_this()),
+                   [self = shared_from_this()](const std::exception_ptr& error) {
+                     if (error) self->shard_->problem("the accept loop ended");
+                   });
+  }
+
+  void stop() {
+    asio::post(shard_->executor(), [self = shared_from_this()] {
+      error_code ignored;
+      self->acceptor_.close(ignored);
+      for (auto* const socket : *self->idle_) socket->cancel(ignored);
+      self->room_.wake();
+    });
+  }
+
+ private:
+  /// A pause of the accept loop, by the shard's own clock.
+  struct pause final : deadline_entry {
+    wake_slot over;
+    void on_deadline(time_point) override { over.wake(); }
+  };
+
+  static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self) {
+    const auto shards = self->server_->manager.shards().size();
+    const auto most = std::max<std::size_t>(1, self->server_->options.max_handshakes / shards);
+    pause rest;
+    while (!self->server_->stopping.load(std::memory_order_relaxed)) {
+      if (self->sessions_ >= most) {
+        co_await self->room_.wait();
+        continue;
+      }
+      auto [ec, socket] = co_await self->acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
+      if (self->server_->stopping.load(std::memory_order_relaxed)) break;
+      if (ec) {
+        if (ec == asio::error::connection_aborted) continue;
+        // Out of descriptors, most likely: accepting again at once would fail a million times a second.
+        self->shard_->problem("accept: " + ec.message());
+        self->shard_->set_deadline(rest, self->shard_->now() + std::chrono::milliseconds{100});
+        co_await rest.over.wait();
+        continue;
+      }
+      self->serve(std::move(socket));
+    }
+  }
+
+  void serve(tcp::socket socket) {
+    error_code ignored;
+    socket.set_option(tcp::no_delay{true}, ignored);
+    ++sessions_;
+    asio::co_spawn(shard_->executor(), serve_http(server_, shard_, std::move(socket), idle_),
+                   [self = shared_from_this()](const std::exception_ptr& error) {
+                     if (error) self->shard_->problem("an HTTP session failed");
+                     --self->sessions_;
+                     self->room_.wake();
+                   });
+  }
+
+  std::shared_ptr<server_core> server_;
+  std::shared_ptr<shard> shard_;
+  tcp::acceptor acceptor_;
+  std::shared_ptr<idle_sessions> idle_ = std::make_shared<idle_sessions>();
+  std::size_t sessions_ = 0;
+  wake_slot room_;  // the accept loop, for a session to end
+};
+
+void server_core::start() {
+  require(!started, "the server was started before");
+  const auto address = asio::ip::make_address(options.address);
+  asio::ip::tcp::endpoint at{address, options.port};
+  const auto& shards = manager.shards();
+  if (options.port != 0) {
+    // SO_REUSEPORT would let a second server of the same user share the port in silence. Without it, binding
+    // fails if anybody is there.
+    asio::io_context probe_context;
+    asio::ip::tcp::acceptor probe{probe_context};
+    probe.open(at.protocol());
+    probe.set_option(asio::socket_base::reuse_address{true});
+    probe.bind(at);
+  }
+  for (const auto& where : shards) {
+    listeners_.push_back(std::make_shared<listener>(shared_from_this(), where, at));
+    at.port(listeners_.front()->port());
+  }
+  port = at.port();
+  started = true;
+  for (const auto& one : listeners_) one->start();
+}
+
+void server_core::stop() {
+  stopping = true;
+  for (const auto& one : std::exchange(listeners_, {})) one->stop();
+}
+
+}  // namespace skein::detail
+
+namespace skein {
+namespace {
+
+using detail::require;
+
+void check_path(const std::string& path) {
+  require(path.starts_with('/'), "a path begins with a slash");
+}
+
+}  // namespace
+
+server::server(std::shared_ptr<manager> hub, server_options options) : manager_(std::move(hub)) {
+  using namespace std::chrono_literals;
+  auto* const known = dynamic_cast<detail::hub*>(manager_.get());
+  require(known != nullptr, "the server's manager must come from make_manager");
+  require(options.handshake_timeout > 0ns, "handshake_timeout: more than zero");
+  require(options.max_header_bytes > 0, "max_header_bytes: more than zero");
+  require(options.max_header_fields > 0, "max_header_fields: more than zero");
+  require(options.max_handshakes > 0, "max_handshakes: more than zero");
+  for (const auto& origin : options.origin.allowed) {
+    require(origin == "*" || is_origin(origin), "allowed origin: scheme://host[:port] or *");
+  }
+  core_ = std::make_shared<detail::server_core>(*known, std::move(options));
+}
+
+server::~server() {
+  stop();
+}
+
+void server::route(std::string path, handler what, route_options options) {
+  check_path(path);
+  require(!core_->started, "routes are registered before the start");
+  require(static_cast<bool>(what), "a route needs a handler");
+  detail::route_entry entry{std::make_shared<const handler>(std::move(what)), std::move(options)};
+  require(core_->routes.try_emplace(std::move(path), std::move(entry)).second, "this path has a route");
+}
+
+void server::get(std::string path, endpoint what) {
+  check_path(path);
+  require(!core_->started, "endpoints are registered before the start");
+  require(static_cast<bool>(what), "an endpoint needs a function");
+  require(core_->endpoints.try_emplace(std::move(path), std::move(what)).second, "this path has an endpoint");
+}
+
+void server::start() {
+  core_->start();
+}
+void server::stop() {
+  core_->stop();
+}
+std::uint16_t server::port() const noexcept {
+  return core_->port;
+}
+
+}  // namespace skein

@@ -1,0 +1,348 @@
+// One of the two translation units that include Beast: it parses HTTP.
+
+#include "http/session.hpp"
+
+#include "connection/transport.hpp"
+#include "http/answer.hpp"
+#include "http/upgrade.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+
+#include <optional>
+
+namespace skein::detail {
+
+namespace http = boost::beast::http;
+
+namespace {
+
+constexpr auto token = asio::as_tuple(asio::use_awaitable);
+
+/// What a handshake may take in all; set once for a request and not again, whatever arrives meanwhile.
+class session_deadline final : public deadline_entry {
+ public:
+  session_deadline(shard& where, asio::ip::tcp::socket& socket) : where_(where), socket_(socket) {}
+  void start(std::chrono::nanoseconds limit) {
+    passed_ = false;
+    where_.set_deadline(*this, where_.now() + std::chrono::duration_cast<duration>(limit));
+  }
+  void stop() noexcept { where_.remove_deadline(*this); }
+  [[nodiscard]] bool passed() const noexcept { return passed_; }
+  [[nodiscard]] asio::cancellation_slot slot() noexcept { return signal_.slot(); }
+  void on_deadline(time_point) override {
+    passed_ = true;
+    error_code ignored;
+    socket_.cancel(ignored);
+    signal_.emit(asio::cancellation_type::terminal);
+  }
+
+ private:
+  shard& where_;
+  asio::ip::tcp::socket& socket_;
+  asio::cancellation_signal signal_;
+  bool passed_ = false;
+};
+
+class handshake_count {
+ public:
+  explicit handshake_count(std::atomic<std::size_t>& count) noexcept : count_(count) { count_.fetch_add(1); }
+  ~handshake_count() { count_.fetch_sub(1); }
+  handshake_count(const handshake_count&) = delete;
+  handshake_count& operator=(const handshake_count&) = delete;
+
+ private:
+  std::atomic<std::size_t>& count_;
+};
+
+std::string describe(const asio::ip::tcp::socket& socket) {
+  error_code ec;
+  const auto peer = socket.remote_endpoint(ec);
+  if (ec) return {};
+  const auto address = peer.address().to_string();
+  return (peer.address().is_v6() ? '[' + address + ']' : address) + ':' + std::to_string(peer.port());
+}
+
+/// A request line may name the whole URI (RFC 9112 section 3.2.2); routes know paths.
+std::string_view origin_form(std::string_view target) noexcept {
+  const auto scheme = target.find("://");
+  if (target.starts_with('/') || scheme == std::string_view::npos) return target;
+  const auto path = target.find('/', scheme + 3);
+  return path == std::string_view::npos ? std::string_view{"/"} : target.substr(path);
+}
+
+/// What reading a request came to.
+struct read_result {
+  enum class kind : std::uint8_t { request, gone, refused };
+  kind what = kind::gone;
+  skein::request request;
+  unsigned version = 11;
+  bool keep_alive = false;
+  refusal why;
+  refusal_reason reason = refusal_reason::malformed;
+};
+
+class session {
+ public:
+  session(std::shared_ptr<server_core> server, std::shared_ptr<shard> where, asio::ip::tcp::socket socket,
+          std::shared_ptr<idle_sessions> idle)
+      : server_(std::move(server)),
+        shard_(std::move(where)),
+        socket_(std::move(socket)),
+        idle_(std::move(idle)),
+        deadline_(*shard_, socket_),
+        counted_(server_->manager.handshaking),
+        remote_(describe(socket_)) {}
+
+  asio::awaitable<void> run() {
+    for (bool first = true;; first = false) {
+      deadline_.start(server_->options.handshake_timeout);
+      auto got = co_await read_request(first);
+      if (got.what == read_result::kind::gone) break;
+      if (got.what == read_result::kind::refused) {
+        server_->manager.count_refusal(got.reason);
+        answer_form form;
+        form.keep_alive = false;
+        co_await send(to_response(std::move(got.why)), form);
+        co_await linger();
+        break;
+      }
+      const bool again = co_await answer(std::move(got));
+      if (!again || server_->stopping.load(std::memory_order_relaxed)) break;
+    }
+    deadline_.stop();
+  }
+
+ private:
+  asio::awaitable<read_result> read_request(bool first) {
+    read_result result;
+    http::request_parser<http::empty_body> parser;
+    parser.header_limit(std::numeric_limits<std::uint32_t>::max());  // counted here, exactly
+    const auto limit = server_->options.max_header_bytes;
+    std::size_t parsed = 0;
+    for (;;) {
+      error_code ec;
+      if (parsed < input_.size()) {
+        parsed += parser.put(asio::buffer(input_.data() + parsed, input_.size() - parsed), ec);
+        if (ec == http::error::need_more) ec = {};
+      }
+      const auto header_bytes = parser.is_header_done() ? parsed : input_.size();
+      if (header_bytes > limit) {
+        refuse(result, 431, "request header too large\n", refusal_reason::too_large);
+        co_return result;
+      }
+      if (ec) {
+        refuse(result, 400, "malformed request\n", refusal_reason::malformed);
+        co_return result;
+      }
+      if (parser.is_header_done()) break;
+
+      const auto old = input_.size();
+      input_.resize(old + 1024);
+      idle_->insert(&socket_);
+      auto [error, n] = co_await socket_.async_read_some(asio::buffer(input_.data() + old, 1024), token);
+      idle_->erase(&socket_);
+      input_.resize(old + n);
+      if (n == 0 && deadline_.passed()) {
+        if (first || old > 0) {
+          refuse(result, 408, "the request took too long\n", refusal_reason::timeout);
+        }
+        co_return result;
+      }
+      if (error && n == 0) co_return result;
+      if (server_->stopping.load(std::memory_order_relaxed) && old == 0 && !first) co_return result;
+    }
+    input_.erase(0, parsed);
+    fill(result, parser);
+    co_return result;
+  }
+
+  void fill(read_result& result, http::request_parser<http::empty_body>& parser) {
+    const auto& message = parser.get();
+    request::header_list headers;
+    for (const auto& field : message) {
+      headers.emplace_back(std::string_view{field.name_string().data(), field.name_string().size()},
+                           std::string_view{field.value().data(), field.value().size()});
+    }
+    if (headers.size() > server_->options.max_header_fields) {
+      refuse(result, 431, "too many header fields\n", refusal_reason::too_large);
+      return;
+    }
+    const auto method = message.method_string();
+    const auto target = message.target();
+    result.request = request{
+        {method.data(), method.size()}, origin_form({target.data(), target.size()}), headers, remote_};
+    result.version = message.version();
+    const auto hosts = result.request.count("Host");
+    if (hosts > 1 || (hosts == 0 && result.version >= 11) || !result.request.target().starts_with('/')) {
+      refuse(result, 400, "malformed request\n", refusal_reason::malformed);
+      return;
+    }
+    // A request with content is answered, but what it carries is not read, so the connection cannot go on.
+    const bool content = parser.chunked() || parser.content_length().value_or(0) > 0;
+    result.keep_alive = message.keep_alive() && !content;
+    result.what = read_result::kind::request;
+  }
+
+  static void refuse(read_result& result, unsigned status, std::string text, refusal_reason reason) {
+    result.what = read_result::kind::refused;
+    result.why.status = status;
+    result.why.text = std::move(text);
+    result.reason = reason;
+  }
+
+  /// Answers one request; whether another may follow.
+  asio::awaitable<bool> answer(read_result got) {
+    const auto path = got.request.path();
+    const auto route = server_->routes.find(path);
+    const auto plain = server_->endpoints.find(path);
+    answer_form form;
+    form.keep_alive = got.keep_alive;
+    form.head_only = got.request.method() == "HEAD";
+    if (route != server_->routes.end() &&
+        (plain == server_->endpoints.end() || asks_for_upgrade(got.request, got.version))) {
+      co_return co_await upgrade_to(route->first, route->second, std::move(got), form);
+    }
+    response reply;
+    if (plain == server_->endpoints.end()) {
+      reply.status = 404;
+      reply.body = "not found\n";
+    } else if (got.request.method() != "GET" && !form.head_only) {
+      reply.status = 405;
+      reply.body = "method not allowed\n";
+      reply.headers.emplace_back("Allow", "GET, HEAD");
+    } else {
+      reply = co_await call(plain->second, got.request);
+    }
+    co_return co_await send(std::move(reply), form);
+  }
+
+  asio::awaitable<response> call(const endpoint& what, const request& asked) {
+    std::exception_ptr error;
+    try {
+      auto reply = co_await what(asked);
+      co_return reply;
+    } catch (...) {
+      error = std::current_exception();
+    }
+    shard_->problem("endpoint " + std::string{asked.path()} + " threw");
+    response reply;
+    reply.status = 500;
+    reply.body = "internal error\n";
+    co_return reply;
+  }
+
+  asio::awaitable<bool> upgrade_to(std::string_view path, const route_entry& route, read_result got,
+                                   answer_form form) {
+    auto& hub = server_->manager;
+    auto checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
+    std::optional<identity> who;
+    if (!checked) {
+      auto admitted = co_await authenticate(route.options, got.request);
+      if (auto* const found = std::get_if<identity>(&admitted)) {
+        who = std::move(*found);
+      } else {
+        const auto reason = deadline_.passed() ? refusal_reason::timeout : refusal_reason::authentication;
+        const bool broken = std::get<refusal>(admitted).status == 500;
+        checked.emplace(std::move(std::get<refusal>(admitted)), broken ? refusal_reason::internal : reason);
+      }
+    }
+    // The place is taken last, so that nobody holds one who does not get in.
+    admission_ticket ticket;
+    if (!checked) {
+      ticket = hub.admit();
+      if (!ticket) checked.emplace(unavailable("too many connections"), refusal_reason::connection_limit);
+    }
+    connection_parts parts;
+    if (!checked) {
+      parts.subprotocol = choose_subprotocol(got.request, route.options);
+      auto upgraded = accept_with_beast(got.request, parts.subprotocol, shard_->engine(), shard_->executor(),
+                                        shard_->engine_scratch());
+      parts.engine = std::move(upgraded.engine);
+      parts.response = std::move(upgraded.response);
+      if (!parts.engine) checked.emplace(bad_handshake(), refusal_reason::malformed);
+    }
+    if (checked) {
+      hub.count_refusal(checked->second);
+      const auto status = checked->first.status;
+      form.keep_alive = form.keep_alive && (status == 405 || status == 426);
+      co_return co_await send(to_response(std::move(checked->first)), form);
+    }
+    deadline_.stop();
+    parts.ticket = std::move(ticket);
+    parts.runs = route.runs;
+    parts.request = std::move(got.request);
+    parts.user = std::move(*who);
+    parts.early = std::move(input_);
+    parts.transport = make_tcp_transport(std::move(socket_));
+    shard_->open(path, std::move(parts));
+    co_return false;
+  }
+
+  asio::awaitable<admission> authenticate(const route_options& options, const request& asked) {
+    if (!options.authenticator) co_return identity{};
+    std::exception_ptr error;
+    try {
+      auto result =
+          co_await asio::co_spawn(shard_->executor(), options.authenticator(asked),
+                                  asio::bind_cancellation_slot(deadline_.slot(), asio::use_awaitable));
+      if (!deadline_.passed()) co_return result;
+    } catch (...) {
+      error = std::current_exception();
+    }
+    refusal why;
+    why.status = 408;
+    why.text = "the request took too long\n";
+    if (error && !deadline_.passed()) {
+      shard_->problem("the authenticator threw");
+      why.status = 500;
+      why.text = "internal error\n";
+    }
+    co_return why;
+  }
+
+  asio::awaitable<bool> send(response reply, answer_form form) {
+    const auto text = serialize(reply, form);
+    auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(text), token);
+    co_return !ec && form.keep_alive;
+  }
+
+  /// Reads what still comes, for a moment: closing with unread bytes would reset the connection, and the peer
+  /// might never see the answer.
+  asio::awaitable<void> linger() {
+    error_code ignored;
+    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+    deadline_.start(std::chrono::seconds{1});
+    input_.resize(4096);
+    for (std::size_t total = 0; total < 256 * 1024 && !deadline_.passed();) {
+      auto [ec, n] = co_await socket_.async_read_some(asio::buffer(input_), token);
+      if (ec) break;
+      total += n;
+    }
+  }
+
+  std::shared_ptr<server_core> server_;
+  std::shared_ptr<shard> shard_;
+  asio::ip::tcp::socket socket_;
+  std::shared_ptr<idle_sessions> idle_;
+  session_deadline deadline_;
+  handshake_count counted_;
+  std::string remote_;
+  std::string input_;  // read, not yet parsed
+};
+
+}  // namespace
+
+asio::awaitable<void> serve_http(std::shared_ptr<server_core> server, std::shared_ptr<shard> where,
+                                 asio::ip::tcp::socket socket, std::shared_ptr<idle_sessions> idle) {
+  session one{std::move(server), std::move(where), std::move(socket), std::move(idle)};
+  co_await one.run();
+}
+
+}  // namespace skein::detail

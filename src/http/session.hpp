@@ -1,0 +1,23 @@
+#pragma once
+
+// One TCP connection as long as it speaks HTTP.
+
+#include "http/server_core.hpp"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <memory>
+#include <set>
+
+namespace skein::detail {
+
+/// The sessions of one listener that wait for a request: those that a stop may end at once.
+using idle_sessions = std::set<asio::ip::tcp::socket*>;
+
+/// Answers requests until the peer leaves, a request asks for an end, or a request is upgraded: then the
+/// socket goes to a connection. Completes when the session has ended; the connection lives on.
+asio::awaitable<void> serve_http(std::shared_ptr<server_core> server, std::shared_ptr<shard> where,
+                                 asio::ip::tcp::socket socket, std::shared_ptr<idle_sessions> idle);
+
+}  // namespace skein::detail

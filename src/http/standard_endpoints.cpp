@@ -1,0 +1,88 @@
+// What operators ask: /ws/stats, /healthz, /readyz.
+
+#include "http/server_core.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+namespace skein {
+namespace {
+
+namespace json = boost::json;
+
+json::object to_json(const manager_stats& stats) {
+  json::object refused;
+  for (std::size_t i = 0; i < stats.refused.size(); ++i) {
+    const auto reason = name(static_cast<refusal_reason>(i));
+    refused[json::string_view{reason.data(), reason.size()}] = stats.refused[i];
+  }
+  json::object connections{{"active", stats.active},       {"open", stats.open},
+                           {"closing", stats.closing},     {"handshaking", stats.handshaking},
+                           {"max", stats.max_connections}, {"total", stats.total},
+                           {"closed", stats.closed},       {"refused", std::move(refused)}};
+  json::object messages{{"in", stats.messages_in},
+                        {"out", stats.messages_out},
+                        {"bytes_in", stats.bytes_in},
+                        {"bytes_out", stats.bytes_out},
+                        {"wire_bytes_in", stats.wire_bytes_in},
+                        {"wire_bytes_out", stats.wire_bytes_out},
+                        {"writes", stats.writes},
+                        {"broadcasts", stats.broadcasts}};
+  json::object queues{{"messages", stats.queued_messages}, {"bytes", stats.queued_bytes}};
+  json::object dropped{{"overflow", stats.dropped_overflow},
+                       {"conflated", stats.dropped_conflated},
+                       {"discarded", stats.discarded},
+                       {"evictions", stats.evictions}};
+  json::object heartbeat{{"pings_sent", stats.pings_sent},
+                         {"pongs_received", stats.pongs_received},
+                         {"pong_timeouts", stats.pong_timeouts},
+                         {"pings_received", stats.pings_received}};
+  json::object failures{{"write_timeouts", stats.write_timeouts},
+                        {"close_timeouts", stats.close_timeouts},
+                        {"protocol", stats.protocol_failures},
+                        {"handler_exceptions", stats.handler_exceptions}};
+  return {{"uptime_seconds", std::chrono::duration<double>(stats.uptime).count()},
+          {"connections", std::move(connections)},
+          {"messages", std::move(messages)},
+          {"queues", std::move(queues)},
+          {"dropped", std::move(dropped)},
+          {"heartbeat", std::move(heartbeat)},
+          {"failures", std::move(failures)}};
+}
+
+response json_response(const json::object& what, unsigned status) {
+  response answer;
+  answer.status = status;
+  answer.body = json::serialize(what) + '\n';
+  answer.content_type = "application/json";
+  answer.headers.emplace_back("Cache-Control", "no-store");
+  return answer;
+}
+
+response health_response(const health_report& health, bool good) {
+  json::array reasons;
+  for (const auto& reason : health.reasons) reasons.emplace_back(reason);
+  const json::object body{{"live", health.live}, {"ready", health.ready}, {"reasons", std::move(reasons)}};
+  return json_response(body, good ? 200 : 503);
+}
+
+}  // namespace
+
+void server::add_standard_endpoints() {
+  // The endpoints run on the manager's own shards, so it is there when they are called.
+  auto& manager = core_->manager;
+  get("/ws/stats", [&manager](const request&) -> asio::awaitable<response> {
+    co_return json_response(to_json(manager.stats()), 200);
+  });
+  get("/healthz", [&manager](const request&) -> asio::awaitable<response> {
+    const auto health = manager.health();
+    co_return health_response(health, health.live);
+  });
+  get("/readyz", [&manager](const request&) -> asio::awaitable<response> {
+    const auto health = manager.health();
+    co_return health_response(health, health.ready);
+  });
+}
+
+}  // namespace skein

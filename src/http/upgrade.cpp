@@ -1,0 +1,109 @@
+#include "http/upgrade.hpp"
+
+#include "http/answer.hpp"
+
+#include <algorithm>
+
+namespace skein::detail {
+namespace {
+
+std::string_view trim(std::string_view text) noexcept {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+bool same(std::string_view a, std::string_view b, bool ignore_case) noexcept {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [ignore_case](char x, char y) {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
+    return ignore_case ? lower(x) == lower(y) : x == y;
+  });
+}
+
+/// Whether a comma-separated header, which may be written as several, contains this element.
+bool lists(const request& what, std::string_view header, std::string_view element, bool ignore_case) {
+  for (const auto& [name, value] : what.headers()) {
+    if (!same(name, header, true)) continue;
+    for (auto rest = value;;) {
+      const auto comma = rest.find(',');
+      if (same(trim(rest.substr(0, comma)), element, ignore_case)) return true;
+      if (comma == std::string_view::npos) break;
+      rest.remove_prefix(comma + 1);
+    }
+  }
+  return false;
+}
+
+/// Sixteen bytes in base64 (RFC 6455 section 4.1): 22 characters and two pads, the last character with four
+/// zero bits.
+bool is_key(std::string_view key) noexcept {
+  if (key.size() != 24 || !key.ends_with("==")) return false;
+  const auto in_alphabet = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+  };
+  return std::all_of(key.begin(), key.begin() + 22, in_alphabet) &&
+         std::string_view{"AQgw"}.find(key[21]) != std::string_view::npos;
+}
+
+refusal refuse(unsigned status, std::string text) {
+  refusal why;
+  why.status = status;
+  why.text = std::move(text);
+  return why;
+}
+
+}  // namespace
+
+bool asks_for_upgrade(const request& what, unsigned version) noexcept {
+  return version >= 11 && lists(what, "Upgrade", "websocket", true) &&
+         lists(what, "Connection", "upgrade", true);
+}
+
+refusal bad_handshake() {
+  return refuse(400, "malformed WebSocket handshake\n");
+}
+
+std::optional<std::pair<refusal, refusal_reason>> check_upgrade(const request& what, unsigned version,
+                                                                const route_options& route,
+                                                                const server_options& options,
+                                                                const hub& hub) {
+  if (what.method() != "GET") {
+    auto why = refuse(405, "method not allowed\n");
+    why.headers.emplace_back("Allow", "GET");
+    return std::pair{std::move(why), refusal_reason::malformed};
+  }
+  if (!asks_for_upgrade(what, version)) {
+    auto why = refuse(426, "this resource speaks WebSocket\n");
+    why.headers.emplace_back("Upgrade", "websocket");
+    why.headers.emplace_back("Connection", "Upgrade");
+    return std::pair{std::move(why), refusal_reason::malformed};
+  }
+  if (trim(what.header("Sec-WebSocket-Version")) != "13") {
+    auto why = refuse(426, "WebSocket version 13 is spoken here\n");
+    why.headers.emplace_back("Sec-WebSocket-Version", "13");
+    why.headers.emplace_back("Upgrade", "websocket");
+    why.headers.emplace_back("Connection", "Upgrade");
+    return std::pair{std::move(why), refusal_reason::malformed};
+  }
+  if (what.count("Sec-WebSocket-Key") != 1 || what.count("Sec-WebSocket-Version") != 1 ||
+      !is_key(trim(what.header("Sec-WebSocket-Key")))) {
+    return std::pair{bad_handshake(), refusal_reason::malformed};
+  }
+  if (hub.draining()) return std::pair{unavailable("shutting down"), refusal_reason::draining};
+  if (hub.shared().taken->load(std::memory_order_relaxed) >= hub.options().max_connections) {
+    return std::pair{unavailable("too many connections"), refusal_reason::connection_limit};
+  }
+  if (!origin_allowed(route.origin ? *route.origin : options.origin, what)) {
+    return std::pair{refuse(403, "this origin may not connect\n"), refusal_reason::origin};
+  }
+  return std::nullopt;
+}
+
+std::string choose_subprotocol(const request& what, const route_options& route) {
+  for (const auto& candidate : route.subprotocols) {
+    if (lists(what, "Sec-WebSocket-Protocol", candidate, false)) return candidate;
+  }
+  return {};
+}
+
+}  // namespace skein::detail

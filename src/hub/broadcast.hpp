@@ -1,0 +1,72 @@
+#pragma once
+
+// A broadcast that somebody awaits: one part for each shard, which counts on that shard alone; the last part
+// to be complete resumes the caller.
+
+#include "connection/host.hpp"
+#include "connection/send_channel.hpp"
+#include "connection/wake_slot.hpp"
+
+#include <skein/delivery.hpp>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+namespace skein::detail {
+
+/// What all parts of one broadcast add up to.
+class broadcast_total {
+ public:
+  broadcast_total(std::size_t parts, asio::any_io_executor resume_on)
+      : parts_left_(parts), resume_on_(std::move(resume_on)) {}
+
+  /// Called once by each part, on its shard.
+  void add(const delivery_report& part);
+  /// Completes when every part has been added. One caller, before any part is started.
+  void on_complete(wake_slot::handler_type handler) { waiter_.emplace(std::move(handler)); }
+  /// Valid once complete.
+  [[nodiscard]] const delivery_report& report() const noexcept { return report_; }
+
+ private:
+  std::mutex mutex_;  // taken once for each shard, not for each message
+  delivery_report report_;
+  std::size_t parts_left_;
+  asio::any_io_executor resume_on_;
+  std::optional<wake_slot::handler_type> waiter_;
+};
+
+/// The recipients on one shard. Owns itself until it has learnt every outcome, which may be after it has
+/// reported.
+class broadcast_part final : public outcome_sink, private deadline_entry {
+ public:
+  /// Runs the delivery on this shard; the result goes to `total`.
+  static void start(host& where, std::shared_ptr<broadcast_total> total, frame_block* frame,
+                    const delivery& how, time_point deadline);
+
+  void count_matched() noexcept { ++report_.matched; }
+  void count_queued() noexcept { ++outstanding_; }
+  void count_dropped() noexcept { ++report_.dropped; }
+  void count_closed(bool evicted) noexcept {
+    ++report_.closed;
+    if (evicted) ++report_.evicted;
+  }
+  void settle(outcome what, bool replaced) noexcept override;
+
+ private:
+  friend class shard;
+  broadcast_part(host& where, std::shared_ptr<broadcast_total> total)
+      : host_(where), total_(std::move(total)) {}
+  ~broadcast_part() = default;
+  void on_deadline(time_point now) override;
+  void report() noexcept;
+  void finish_if_done() noexcept;
+
+  host& host_;
+  std::shared_ptr<broadcast_total> total_;  // empty once reported
+  delivery_report report_;
+  std::size_t outstanding_ = 0;
+  bool started_ = false;  // every recipient has been offered the message
+};
+
+}  // namespace skein::detail

@@ -1,0 +1,224 @@
+#include "hub/hub.hpp"
+
+#include "hub/broadcast.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
+
+#include <future>
+#include <stdexcept>
+#include <thread>
+
+namespace skein::detail {
+namespace {
+
+constexpr unsigned max_shards = 1024;
+constexpr unsigned shard_mask = max_shards - 1;
+
+void require(bool allowed, const char* what) {
+  if (!allowed) throw std::invalid_argument{what};
+}
+
+manager_options checked(manager_options options) {
+  using namespace std::chrono_literals;
+  const auto& limits = options.limits;
+  require(options.shards <= max_shards, "shards: at most 1024");
+  require(options.max_connections >= 1, "max_connections: at least 1");
+  require(limits.send_queue_messages >= 1, "send_queue_messages: at least 1");
+  require(limits.send_queue_bytes >= 1, "send_queue_bytes: at least 1");
+  require(limits.receive_queue_messages >= 1, "receive_queue_messages: at least 1");
+  require(limits.receive_queue_bytes >= 1, "receive_queue_bytes: at least 1");
+  require(limits.max_pings_per_second == 0 || limits.ping_burst >= 1, "ping_burst: at least 1");
+  require(limits.message_timeout >= 0ns, "message_timeout: not negative");
+  require(limits.ping_interval >= 0ns, "ping_interval: not negative");
+  require(limits.ping_interval == 0ns || limits.pong_timeout > 0ns, "pong_timeout: more than zero");
+  require(limits.write_timeout >= 0ns, "write_timeout: not negative");
+  require(limits.close_timeout > 0ns, "close_timeout: more than zero");
+  require(options.compression.level >= 1 && options.compression.level <= 9, "compression level: from 1 to 9");
+  require(options.stall_threshold > 0ns, "stall_threshold: more than zero");
+  if (options.shards == 0) options.shards = std::max(1U, std::thread::hardware_concurrency());
+  if (!options.time) options.time = steady_clock();
+  return options;
+}
+
+void require_broadcast(const prepared_message& what, const delivery& how) {
+  require(static_cast<bool>(what), "broadcast: the message is empty");
+  require(how.policy() != overflow::wait, "broadcast: the policy cannot be wait");
+}
+
+}  // namespace
+
+hub::hub(manager_options options, asio::any_io_executor embedded_in)
+    : shared_(std::make_shared<hub_shared>()) {
+  shared_->options = checked(std::move(options));
+  shared_->time = shared_->options.time;
+  shared_->shard_count = shared_->options.shards;
+  started_ = shared_->time->now();
+  for (unsigned i = 0; i < shared_->shard_count; ++i) {
+    if (embedded_in) {
+      shards_.push_back(std::make_shared<strand_shard>(asio::make_strand(embedded_in), shared_, i));
+    } else {
+      threads_.push_back(thread_shard::make(shared_, i));
+      shards_.push_back(threads_.back());
+    }
+  }
+  for (const auto& one : threads_) one->start();
+}
+
+hub::~hub() {
+  shared_->draining = true;
+  {
+    const std::lock_guard lock{drain_mutex_};
+    shared_->on_all_joined = [] {};
+  }
+  // Connections that are still there end now, so that everybody who waits for an outcome learns it.
+  std::vector<std::future<void>> forced;
+  for (const auto& one : shards_) {
+    auto done = std::make_shared<std::promise<void>>();
+    forced.push_back(done->get_future());
+    asio::post(one->executor(), [one, done] {
+      one->force_all();
+      one->cancel_handlers();
+      done->set_value();
+    });
+  }
+  if (threads_.empty()) return;  // the strands' context is somebody else's to run
+  using namespace std::chrono_literals;
+  for (auto& one : forced) one.wait_for(1s);
+  for (auto until = std::chrono::steady_clock::now() + 1s;
+       shared_->alive.load() > 0 && std::chrono::steady_clock::now() < until;) {
+    std::this_thread::sleep_for(1ms);
+  }
+  for (const auto& one : threads_) one->stop();
+}
+
+admission_ticket hub::admit() noexcept {
+  auto& taken = *shared_->taken;
+  auto now = taken.load(std::memory_order_relaxed);
+  do {
+    if (now >= shared_->options.max_connections) return {};
+  } while (!taken.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel));
+  return admission_ticket{shared_->taken};
+}
+
+shard* hub::shard_of(connection_id id) const noexcept {
+  const auto index = static_cast<std::size_t>(id & shard_mask);
+  return id != 0 && index < shards_.size() ? shards_[index].get() : nullptr;
+}
+
+// --- Delivery
+// ------------------------------------------------------------------------------------------------------
+
+asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery how) {
+  require_broadcast(what, how);
+  broadcasts_.fetch_add(1, std::memory_order_relaxed);
+  const auto begun = shared_->time->now();
+  const auto deadline = how.deadline().count() > 0
+                            ? begun + std::chrono::duration_cast<duration>(how.deadline())
+                            : time_point::max();
+  const auto total = std::make_shared<broadcast_total>(shards_.size(), co_await asio::this_coro::executor);
+  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
+      [&](auto handler) {
+        total->on_complete(wake_slot::handler_type{std::move(handler)});
+        for (const auto& one : shards_) {
+          if (one->running_here()) {
+            broadcast_part::start(*one, total, what.block(), how, deadline);
+          } else {
+            asio::post(one->executor(), [one, total, what, how, deadline] {
+              broadcast_part::start(*one, total, what.block(), how, deadline);
+            });
+          }
+        }
+      },
+      asio::use_awaitable);
+  auto report = total->report();
+  report.elapsed = shared_->time->now() - begun;
+  co_return report;
+}
+
+void hub::post_broadcast(prepared_message what, delivery how) {
+  require_broadcast(what, how);
+  broadcasts_.fetch_add(1, std::memory_order_relaxed);
+  for (const auto& one : shards_) {
+    if (one->running_here()) {
+      one->deliver(what.block(), how, nullptr);
+    } else {
+      asio::post(one->executor(), [one, what, how] { one->deliver(what.block(), how, nullptr); });
+    }
+  }
+}
+
+namespace {
+
+asio::awaitable<outcome> send_on(std::shared_ptr<shard> where, connection_id id, prepared_message what,
+                                 delivery how) {
+  auto* const to = where->find(id);
+  if (!to) co_return outcome::closed;
+  const auto keep = to->shared_from_this();
+  co_return co_await keep->send(std::move(what), std::move(how));
+}
+
+asio::awaitable<bool> close_on(std::shared_ptr<shard> where, connection_id id, close_code code,
+                               std::string text) {
+  auto* const who = where->find(id);
+  if (!who || !who->is_open()) co_return false;
+  who->begin_close(closed_by::local, code, text);
+  co_return true;
+}
+
+asio::awaitable<void> visit_on(std::shared_ptr<shard> where,
+                               std::shared_ptr<std::function<void(connection&)>> visit) {
+  where->for_each(*visit);
+  co_return;
+}
+
+}  // namespace
+
+asio::awaitable<outcome> hub::send_to(connection_id id, prepared_message what, delivery how) {
+  require(static_cast<bool>(what), "send_to: the message is empty");
+  auto* const where = shard_of(id);
+  if (!where) co_return outcome::closed;
+  auto keep = std::static_pointer_cast<shard>(where->shared_from_this());
+  const auto executor = where->executor();
+  co_return co_await asio::co_spawn(executor, send_on(std::move(keep), id, std::move(what), std::move(how)),
+                                    asio::use_awaitable);
+}
+
+asio::awaitable<bool> hub::close(connection_id id, close_code code, std::string text) {
+  require(code == close_code::none || is_sendable(code), "close: this code may not be sent");
+  auto* const where = shard_of(id);
+  if (!where) co_return false;
+  auto keep = std::static_pointer_cast<shard>(where->shared_from_this());
+  const auto executor = where->executor();
+  co_return co_await asio::co_spawn(executor, close_on(std::move(keep), id, code, std::move(text)),
+                                    asio::use_awaitable);
+}
+
+asio::awaitable<void> hub::for_each(std::function<void(connection&)> visit) {
+  const auto shared_visit = std::make_shared<std::function<void(connection&)>>(std::move(visit));
+  std::exception_ptr first;
+  for (const auto& one : shards_) {
+    try {
+      co_await asio::co_spawn(one->executor(), visit_on(one, shared_visit), asio::use_awaitable);
+    } catch (...) {
+      if (!first) first = std::current_exception();
+    }
+  }
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace skein::detail
+
+namespace skein {
+
+std::shared_ptr<manager> make_manager(manager_options options) {
+  return std::make_shared<detail::hub>(std::move(options), asio::any_io_executor{});
+}
+
+std::shared_ptr<manager> make_manager(asio::any_io_executor executor, manager_options options) {
+  if (!executor) throw std::invalid_argument{"make_manager: the executor is empty"};
+  return std::make_shared<detail::hub>(std::move(options), std::move(executor));
+}
+
+}  // namespace skein

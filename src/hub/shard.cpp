@@ -1,0 +1,302 @@
+#include "hub/shard.hpp"
+
+#include "hub/broadcast.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <thread>
+
+namespace skein::detail {
+namespace {
+
+// An id is a generation, a place in the shard's table, and the shard.
+constexpr unsigned shard_bits = 10;
+constexpr unsigned place_bits = 22;
+
+// How often the end of a turn may be put off because new messages keep coming.
+constexpr unsigned max_looks = 64;
+constexpr auto pulse_interval = std::chrono::seconds{1};
+constexpr auto drain_step = std::chrono::milliseconds{10};
+
+}  // namespace
+
+void hub_shared::problem(std::string_view line) const noexcept {
+  if (!options.on_problem) return;
+  try {
+    options.on_problem(line);
+  } catch (...) {  // a log that fails must not take a connection with it
+  }
+}
+
+shard::shard(asio::any_io_executor executor, std::shared_ptr<hub_shared> shared, unsigned index)
+    : host(std::move(executor), shared->time, shared->options), shared_(std::move(shared)), index_(index) {
+  const auto time = now();
+  beat_.store(time.time_since_epoch().count(), std::memory_order_relaxed);
+  set_deadline(pulse_, time + pulse_interval);
+}
+
+void shard::let_go() noexcept {
+  for (const auto& place : slots_) {
+    if (place.registered) place.registered->abandon();
+  }
+  for (auto* who : lingering_) who->abandon();
+  cancel_alarm();
+}
+
+void shard::pulse::on_deadline(time_point now) {
+  owner.beat_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  owner.set_deadline(*this, now + pulse_interval);
+}
+
+// --- Registry
+// ------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_parts parts) {
+  std::uint32_t place = 0;
+  if (free_slots_.empty()) {
+    place = static_cast<std::uint32_t>(slots_.size());
+    slots_.emplace_back();
+  } else {
+    place = free_slots_.back();
+    free_slots_.pop_back();
+  }
+  auto& entry = slots_[place];
+  ++entry.generation;
+  const connection_id id = static_cast<connection_id>(entry.generation) << (shard_bits + place_bits) |
+                           static_cast<connection_id>(place) << shard_bits | index_;
+  auto known = routes_.find(route);
+  if (known == routes_.end()) known = routes_.emplace(route).first;
+  parts.where = shared_from_this();
+  auto opened = std::make_shared<connection_impl>(id, &*known, std::move(parts));
+  entry.registered = opened.get();
+  counters.total.add();
+  shared_->alive.fetch_add(1, std::memory_order_acq_rel);
+  if (shared_->options.on_open) {
+    try {
+      shared_->options.on_open(*opened);
+    } catch (const std::exception& e) {
+      problem(std::string{"on_open threw: "} + e.what());
+    }
+  }
+  asio::co_spawn(executor(), connection_impl::run(opened), [opened](const std::exception_ptr& error) {
+    if (error) opened->force();  // `run` handles what its loops throw; this is for want of memory
+  });
+  if (shared_->draining.load()) opened->begin_close(closed_by::local, close_code::going_away, {});
+  return opened;
+}
+
+connection_impl* shard::find(connection_id id) const noexcept {
+  const auto place = static_cast<std::size_t>(id >> shard_bits & ((1U << place_bits) - 1));
+  if (place >= slots_.size()) return nullptr;
+  auto* candidate = slots_[place].registered;
+  return candidate && candidate->id() == id ? candidate : nullptr;
+}
+
+void shard::on_ended(connection_impl& who) {
+  const auto place = static_cast<std::size_t>(who.id() >> shard_bits & ((1U << place_bits) - 1));
+  slots_[place].registered = nullptr;
+  free_slots_.push_back(static_cast<std::uint32_t>(place));
+  lingering_.insert(&who);
+  if (who.marked) {
+    std::erase(marked_, &who);
+    std::replace(flushing_.begin(), flushing_.end(), &who, static_cast<connection_impl*>(nullptr));
+    who.marked = false;
+  }
+  counters.closed.add();
+  who.ticket.release();
+  if (!shared_->options.on_closed) return;
+  try {
+    shared_->options.on_closed(who, who.close_reason());
+  } catch (const std::exception& e) {
+    problem(std::string{"on_closed threw: "} + e.what());
+  }
+}
+
+void shard::on_joined(connection_impl& who) noexcept {
+  lingering_.erase(&who);
+  if (shared_->alive.fetch_sub(1, std::memory_order_acq_rel) == 1 && shared_->draining.load()) {
+    shared_->on_all_joined();
+  }
+}
+
+// --- Sending
+// -------------------------------------------------------------------------------------------------------
+
+void shard::mark(connection_impl& who) {
+  if (!who.marked) {
+    who.marked = true;
+    marked_.push_back(&who);
+  }
+  ++marks_;
+  if (!turn_posted_) {
+    looks_ = 0;
+    post_end_turn();
+  }
+}
+
+void shard::post_end_turn() {
+  turn_posted_ = true;
+  marks_seen_ = marks_;
+  asio::post(executor(), [self = shared_from_this()] { self->end_turn(); });
+}
+
+void shard::end_turn() {
+  // What was ready has run once around. If it brought new messages, what they led to may bring more: look
+  // again, but not for ever.
+  if ((marks_ != marks_seen_ || looks_ == 0) && looks_ < max_looks) {
+    ++looks_;
+    post_end_turn();
+    return;
+  }
+  turn_posted_ = false;
+  flushing_.swap(marked_);
+  for (auto*& who : flushing_) {
+    if (!who) continue;
+    who->marked = false;
+    auto* const writing = std::exchange(who, nullptr);
+    writing->flush();
+  }
+  flushing_.clear();
+}
+
+void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* part) {
+  const std::string* route = nullptr;
+  if (!how.route().empty()) {
+    const auto known = routes_.find(how.route());
+    if (known == routes_.end()) return;
+    route = &*known;
+  }
+  const auto& accepts = how.where();
+  const auto* const key = how.key().get();
+  // By place, because a predicate or an eviction may change the table.
+  for (std::size_t place = 0; place < slots_.size(); ++place) {
+    auto* const to = slots_[place].registered;
+    if (!to || !to->is_open() || (route && to->route_name() != route)) continue;
+    if (how.except() != 0 && to->id() == how.except()) continue;
+    if (accepts) {
+      try {
+        if (!accepts(*to)) continue;
+      } catch (const std::exception& e) {
+        problem(std::string{"a delivery's predicate threw: "} + e.what());
+        continue;
+      }
+      if (!to->is_open()) continue;
+    }
+    if (!part) {
+      to->offer(frame, how.policy(), key, nullptr);
+      continue;
+    }
+    part->count_matched();
+    part->count_queued();  // before the offer, which may settle it
+    const auto verdict = to->offer(frame, how.policy(), key, part);
+    if (verdict.what == outcome::queued) continue;
+    --part->outstanding_;
+    if (verdict.what == outcome::dropped) {
+      part->count_dropped();
+    } else {
+      part->count_closed(verdict.evicted);
+    }
+  }
+}
+
+void shard::for_each(const std::function<void(connection&)>& visit) {
+  for (std::size_t place = 0; place < slots_.size(); ++place) {
+    if (auto* const who = slots_[place].registered) visit(*who);
+  }
+}
+
+// --- Shutdown
+// ------------------------------------------------------------------------------------------------------
+
+void shard::start_drain() {
+  drainer_.next = 0;
+  drainer_.on_deadline(now());
+}
+
+void shard::drainer::on_deadline(time_point now) {
+  const auto rate = owner.shared_->options.drain_rate;
+  const auto steps_a_second = static_cast<std::size_t>(std::chrono::seconds{1} / drain_step);
+  auto left = rate == 0 ? owner.slots_.size()
+                        : std::max<std::size_t>(1, rate / steps_a_second / owner.shared_->shard_count);
+  while (next < owner.slots_.size() && left > 0) {
+    auto* const who = owner.slots_[next++].registered;
+    if (!who || !who->is_open()) continue;
+    who->begin_close(closed_by::local, close_code::going_away, {});
+    --left;
+  }
+  if (next < owner.slots_.size()) owner.set_deadline(*this, now + drain_step);
+}
+
+void shard::force_all() {
+  for (std::size_t place = 0; place < slots_.size(); ++place) {
+    if (auto* const who = slots_[place].registered) who->force();
+  }
+}
+
+void shard::cancel_handlers() {
+  for (std::size_t place = 0; place < slots_.size(); ++place) {
+    if (auto* const who = slots_[place].registered) who->cancel_handler();
+  }
+  const std::vector<connection_impl*> ended{lingering_.begin(), lingering_.end()};
+  for (auto* const who : ended) {
+    if (lingering_.contains(who)) who->cancel_handler();
+  }
+}
+
+// --- A shard with a thread of its own
+// --------------------------------------------------------------------------------
+
+namespace {
+thread_local const shard* current_shard = nullptr;
+}
+
+struct thread_shard::context_holder {
+  std::unique_ptr<asio::io_context> context = std::make_unique<asio::io_context>(1);
+  asio::executor_work_guard<asio::io_context::executor_type> work{context->get_executor()};
+  std::thread thread;
+};
+
+std::shared_ptr<thread_shard> thread_shard::make(std::shared_ptr<hub_shared> shared, unsigned index) {
+  return std::make_shared<thread_shard>(std::make_unique<context_holder>(), std::move(shared), index);
+}
+
+thread_shard::thread_shard(std::unique_ptr<context_holder> holder, std::shared_ptr<hub_shared> shared,
+                           unsigned index)
+    : shard(holder->context->get_executor(), std::move(shared), index), holder_(std::move(holder)) {}
+
+thread_shard::~thread_shard() {
+  stop();
+}
+
+void thread_shard::start() {
+  holder_->thread = std::thread{[this] {
+    current_shard = this;
+    for (;;) {
+      try {
+        holder_->context->run();
+        return;
+      } catch (const std::exception& e) {
+        // Nothing of ours throws out of a handler; what is embedded here by a user may.
+        problem(std::string{"an exception reached the shard: "} + e.what());
+      }
+    }
+  }};
+}
+
+void thread_shard::stop() {
+  if (!holder_->context) return;
+  holder_->work.reset();
+  holder_->context->stop();
+  if (holder_->thread.joinable()) holder_->thread.join();
+  let_go();
+  holder_->context.reset();
+}
+
+bool thread_shard::running_here() const noexcept {
+  return current_shard == this;
+}
+
+}  // namespace skein::detail

@@ -1,0 +1,139 @@
+#pragma once
+
+// One shard: an executor, the connections that live on it, and the end of each turn, at which they write.
+
+#include "connection/connection_impl.hpp"
+#include "connection/host.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace skein::detail {
+
+class broadcast_part;
+
+/// What the shards of one hub share.
+struct hub_shared {
+  manager_options options;
+  std::shared_ptr<clock> time;
+  unsigned shard_count = 1;
+  std::shared_ptr<std::atomic<std::size_t>> taken =
+      std::make_shared<std::atomic<std::size_t>>(0);  // admissions
+  std::atomic<std::size_t> alive{0};                  // connections with a coroutine that has not ended
+  std::atomic<bool> draining{false};
+  std::function<void()> on_all_joined;  // while draining, when `alive` has come to zero; any shard's thread
+
+  void problem(std::string_view line) const noexcept;
+};
+
+class shard : public host, public std::enable_shared_from_this<shard> {
+ public:
+  shard(asio::any_io_executor executor, std::shared_ptr<hub_shared> shared, unsigned index);
+
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] hub_shared& shared() const noexcept { return *shared_; }
+
+  // All of these on the executor.
+
+  /// Registers a connection and starts its coroutines.
+  std::shared_ptr<connection_impl> open(std::string_view route, connection_parts parts);
+  [[nodiscard]] connection_impl* find(connection_id id) const noexcept;
+  /// Offers a message to every open connection that matches; `part`, if any, learns what becomes of it.
+  void deliver(frame_block* frame, const delivery& how, broadcast_part* part);
+  void for_each(const std::function<void(connection&)>& visit);
+  /// Closes every connection with 1001, at a pace.
+  void start_drain();
+  /// Resets every connection.
+  void force_all();
+  /// Cancels the handlers of connections that have ended.
+  void cancel_handlers();
+
+  /// When this shard last ran; any thread.
+  [[nodiscard]] time_point last_beat() const noexcept {
+    return time_point{duration{beat_.load(std::memory_order_relaxed)}};
+  }
+
+  // host
+  void mark(connection_impl& who) override;
+  void on_ended(connection_impl& who) override;
+  void on_joined(connection_impl& who) noexcept override;
+  void problem(std::string_view line) noexcept override { shared_->problem(line); }
+
+ protected:
+  /// Lets go of everything that belongs to the executor's context.
+  void let_go() noexcept;
+
+ private:
+  struct slot {
+    connection_impl* registered = nullptr;
+    std::uint32_t generation = 0;
+  };
+  struct pulse final : deadline_entry {
+    explicit pulse(shard& s) : owner(s) {}
+    void on_deadline(time_point now) override;
+    shard& owner;
+  };
+  struct drainer final : deadline_entry {
+    explicit drainer(shard& s) : owner(s) {}
+    void on_deadline(time_point now) override;
+    shard& owner;
+    std::size_t next = 0;
+  };
+
+  void end_turn();
+  void post_end_turn();
+
+  std::shared_ptr<hub_shared> shared_;
+  unsigned index_;
+  std::vector<slot> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  std::set<connection_impl*> lingering_;  // ended, but their handlers have not
+  std::set<std::string, std::less<>> routes_;
+  std::vector<connection_impl*> marked_;
+  std::vector<connection_impl*> flushing_;
+  std::uint64_t marks_ = 0;       // ever made
+  std::uint64_t marks_seen_ = 0;  // at the last look
+  unsigned looks_ = 0;
+  bool turn_posted_ = false;
+  std::atomic<duration::rep> beat_{0};
+  pulse pulse_{*this};
+  drainer drainer_{*this};
+};
+
+/// A shard with a thread and a context of its own.
+class thread_shard final : public shard {
+ public:
+  static std::shared_ptr<thread_shard> make(std::shared_ptr<hub_shared> shared, unsigned index);
+  ~thread_shard() override;
+  void start();
+  /// Stops the thread and destroys what still waits on the context.
+  void stop();
+  [[nodiscard]] bool running_here() const noexcept override;
+
+  struct context_holder;
+  thread_shard(std::unique_ptr<context_holder> holder, std::shared_ptr<hub_shared> shared, unsigned index);
+
+ private:
+  std::unique_ptr<context_holder> holder_;
+};
+
+/// A shard that is a strand on somebody's executor.
+class strand_shard final : public shard {
+ public:
+  strand_shard(asio::strand<asio::any_io_executor> strand, std::shared_ptr<hub_shared> shared, unsigned index)
+      : shard(strand, std::move(shared), index), strand_(std::move(strand)) {}
+  ~strand_shard() override { let_go(); }
+  [[nodiscard]] bool running_here() const noexcept override { return strand_.running_in_this_thread(); }
+
+ private:
+  asio::strand<asio::any_io_executor> strand_;
+};
+
+}  // namespace skein::detail

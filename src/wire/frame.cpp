@@ -1,0 +1,58 @@
+#include "wire/frame.hpp"
+
+namespace skein::detail {
+
+frame_header encode_header(opcode op, std::uint64_t payload_size, bool rsv1) noexcept {
+  frame_header header{};
+  auto& bytes = header.bytes;
+  bytes[0] = static_cast<char>(0x80U | (rsv1 ? 0x40U : 0U) | static_cast<unsigned>(op));
+  if (payload_size < 126) {
+    bytes[1] = static_cast<char>(payload_size);
+    header.size = 2;
+  } else if (payload_size <= 0xffff) {
+    bytes[1] = 126;
+    bytes[2] = static_cast<char>(payload_size >> 8U);
+    bytes[3] = static_cast<char>(payload_size & 0xffU);
+    header.size = 4;
+  } else {
+    bytes[1] = 127;
+    for (unsigned i = 0; i < 8; ++i) bytes[2 + i] = static_cast<char>(payload_size >> (56U - 8U * i));
+    header.size = 10;
+  }
+  return header;
+}
+
+std::string encode_control(opcode op, std::string_view payload) {
+  payload = payload.substr(0, max_control_payload);
+  std::string frame{encode_header(op, payload.size()).view()};
+  frame += payload;
+  return frame;
+}
+
+std::string encode_close(close_code code, std::string_view text) {
+  if (code == close_code::none) return encode_control(opcode::close, {});
+  text = cut_utf8(text, max_close_text);
+  const auto value = static_cast<std::uint16_t>(code);
+  std::string payload{static_cast<char>(value >> 8U), static_cast<char>(value & 0xffU)};
+  payload += text;
+  return encode_control(opcode::close, payload);
+}
+
+std::string_view cut_utf8(std::string_view text, std::size_t limit) noexcept {
+  if (text.size() <= limit) return text;
+  auto end = limit;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
+  return text.substr(0, end);
+}
+
+}  // namespace skein::detail
+
+namespace skein {
+
+bool is_sendable(close_code code) noexcept {
+  const auto value = static_cast<unsigned>(code);
+  return (value >= 1000 && value <= 1003) || (value >= 1007 && value <= 1014) ||
+         (value >= 3000 && value <= 4999);
+}
+
+}  // namespace skein

@@ -1,0 +1,94 @@
+#pragma once
+
+// What a `prepared_message` holds: the bytes of a message as they go on the wire, made once and shared by
+// every recipient on every shard. Immutable but for the compressed form, which the first shard that needs it
+// makes.
+
+#include "wire/frame.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace skein::detail {
+
+/// The two buffers of a frame; the payload may stand in the first.
+struct frame_view {
+  std::string_view head;
+  std::string_view tail;
+  [[nodiscard]] std::size_t size() const noexcept { return head.size() + tail.size(); }
+};
+
+class frame_block {
+ public:
+  /// The caller owns the first reference.
+  [[nodiscard]] static frame_block* make(message source);
+
+  void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void retain(std::uint32_t times) noexcept { references_.fetch_add(times, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+  [[nodiscard]] opcode type() const noexcept { return opcode_; }
+  [[nodiscard]] std::string_view payload() const noexcept {
+    return std::string_view{bytes_}.substr(joined_ ? header_.size : 0);
+  }
+  [[nodiscard]] frame_view plain() const noexcept {
+    if (joined_) return {bytes_, {}};
+    return {header_.view(), bytes_};
+  }
+  /// The compressed frame, made now if it is the first time. Falls back to the plain one where compression
+  /// does not pay. Thread-safe.
+  [[nodiscard]] frame_view compressed(int level);
+  /// Whether `compressed` really is smaller. Only after `compressed`.
+  [[nodiscard]] bool has_compressed() const noexcept { return !deflated_.empty(); }
+
+ private:
+  explicit frame_block(message source);
+  ~frame_block() = default;
+
+  // Up to this size the payload is copied behind its header: one buffer for each message in the gather list
+  // is worth more than the copy.
+  static constexpr std::size_t join_limit = 4096;
+
+  std::string bytes_;
+  std::string deflated_;
+  std::once_flag deflate_once_;
+  std::atomic<std::uint32_t> references_{1};
+  frame_header header_{};
+  opcode opcode_;
+  bool joined_;
+};
+
+/// A counted reference to a frame block, one word wide.
+class frame_ref {
+ public:
+  frame_ref() noexcept = default;
+  explicit frame_ref(frame_block* block) noexcept : block_(block) {
+    if (block_) block_->retain();
+  }
+  struct adopt_t {};
+  frame_ref(frame_block* block, adopt_t) noexcept : block_(block) {}
+  frame_ref(frame_ref&& other) noexcept : block_(other.block_) { other.block_ = nullptr; }
+  frame_ref& operator=(frame_ref&& other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  frame_ref(const frame_ref&) = delete;
+  frame_ref& operator=(const frame_ref&) = delete;
+  ~frame_ref() {
+    if (block_) block_->release();
+  }
+  [[nodiscard]] frame_block* get() const noexcept { return block_; }
+  frame_block* operator->() const noexcept { return block_; }
+  explicit operator bool() const noexcept { return block_ != nullptr; }
+
+ private:
+  frame_block* block_ = nullptr;
+};
+
+}  // namespace skein::detail

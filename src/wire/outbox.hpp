@@ -1,0 +1,183 @@
+#pragma once
+
+// The next layer beneath Beast's websocket stream: memory in place of a socket.
+//
+// What Beast wants to read it is given when the connection has bytes; what Beast wants to write is collected
+// and handed to the connection, whose write loop is the only writer. Each operation is kept until `give` or
+// `complete_write` resumes it from outside, never from within its own initiation. The operations' memory is
+// allocated once and used again, so that an idle engine holds one block and a busy one allocates nothing.
+//
+// Not thread-safe; everything happens inside `protocol_engine::feed`.
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace skein::detail {
+
+/// One suspended operation at a time, in memory that is kept.
+class operation_slot {
+ public:
+  /// Resumed with input bytes; returns how many it took.
+  struct operation {
+    virtual std::size_t resume(std::string_view input, boost::system::error_code ec) = 0;
+    virtual void destroy() noexcept = 0;
+
+   protected:
+    ~operation() = default;
+  };
+
+  operation_slot() = default;
+  operation_slot(const operation_slot&) = delete;
+  operation_slot& operator=(const operation_slot&) = delete;
+  ~operation_slot() {
+    if (operation_) operation_->destroy();
+    ::operator delete(memory_);
+  }
+
+  [[nodiscard]] bool occupied() const noexcept { return operation_ != nullptr; }
+
+  template <class Function>  // std::size_t(std::string_view, error_code)
+  void store(Function function) {
+    struct model final : operation {
+      model(operation_slot& slot, Function f) : owner(slot), function(std::move(f)) {}
+      std::size_t resume(std::string_view input, boost::system::error_code ec) override {
+        // The slot is free before the function runs, because it will want to store the next operation.
+        auto moved = std::move(function);
+        destroy();
+        return moved(input, ec);
+      }
+      void destroy() noexcept override {
+        owner.operation_ = nullptr;
+        this->~model();
+      }
+      operation_slot& owner;
+      Function function;
+    };
+    static_assert(alignof(model) <= alignof(std::max_align_t));
+    if (size_ < sizeof(model)) {
+      ::operator delete(memory_);
+      memory_ = nullptr;
+      memory_ = ::operator new(sizeof(model));
+      size_ = sizeof(model);
+    }
+    operation_ = ::new (memory_) model{*this, std::move(function)};
+  }
+
+  std::size_t resume(std::string_view input, boost::system::error_code ec = {}) {
+    return operation_->resume(input, ec);
+  }
+
+ private:
+  operation* operation_ = nullptr;
+  void* memory_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+class outbox {
+ public:
+  using executor_type = boost::asio::any_io_executor;
+
+  explicit outbox(executor_type executor) : executor_(std::move(executor)) {}
+  [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
+
+  // What the engine does.
+
+  [[nodiscard]] bool wants_input() const noexcept { return reading_.occupied(); }
+  /// Gives input to the waiting read, which takes some of it.
+  std::size_t give(std::string_view input) { return reading_.resume(input); }
+  [[nodiscard]] bool has_output() const noexcept { return !written_.empty(); }
+  [[nodiscard]] std::string_view output() const noexcept { return written_; }
+  void clear_output() noexcept { written_.clear(); }
+  [[nodiscard]] bool wants_completion() const noexcept { return writing_.occupied(); }
+  /// Completes the waiting write or teardown.
+  void complete_write() { writing_.resume({}); }
+
+  // What Beast asks for.
+
+  template <class MutableBuffers, class Token>
+  auto async_read_some(const MutableBuffers& buffers, Token&& token) {
+    return boost::asio::async_initiate<Token, void(boost::system::error_code, std::size_t)>(
+        [this](auto handler, const MutableBuffers& target) {
+          reading_.store([handler = std::move(handler), target](std::string_view input,
+                                                                boost::system::error_code ec) mutable {
+            const auto n = boost::asio::buffer_copy(target, boost::asio::buffer(input.data(), input.size()));
+            std::move(handler)(ec, n);
+            return n;
+          });
+        },
+        token, buffers);
+  }
+
+  template <class ConstBuffers, class Token>
+  auto async_write_some(const ConstBuffers& buffers, Token&& token) {
+    return boost::asio::async_initiate<Token, void(boost::system::error_code, std::size_t)>(
+        [this](auto handler, const ConstBuffers& source) {
+          const auto n = collect(source);
+          writing_.store(
+              [handler = std::move(handler), n](std::string_view, boost::system::error_code ec) mutable {
+                std::move(handler)(ec, n);
+                return n;
+              });
+        },
+        token, buffers);
+  }
+
+  template <class Handler>
+  void store_teardown(Handler handler) {
+    writing_.store([handler = std::move(handler)](std::string_view, boost::system::error_code ec) mutable {
+      std::move(handler)(ec);
+      return std::size_t{0};
+    });
+  }
+
+  // The opening handshake is answered synchronously.
+
+  template <class ConstBuffers>
+  std::size_t write_some(const ConstBuffers& buffers, boost::system::error_code& ec) {
+    ec = {};
+    return collect(buffers);
+  }
+  template <class ConstBuffers>
+  std::size_t write_some(const ConstBuffers& buffers) {
+    return collect(buffers);
+  }
+  template <class MutableBuffers>
+  std::size_t read_some(const MutableBuffers&, boost::system::error_code& ec) {
+    ec = boost::asio::error::would_block;
+    return 0;
+  }
+  template <class MutableBuffers>
+  std::size_t read_some(const MutableBuffers& buffers) {
+    boost::system::error_code ec;
+    const auto n = read_some(buffers, ec);
+    if (ec) throw boost::system::system_error{ec};
+    return n;
+  }
+
+ private:
+  template <class ConstBuffers>
+  std::size_t collect(const ConstBuffers& buffers) {
+    const auto n = boost::asio::buffer_size(buffers);
+    const auto old = written_.size();
+    written_.resize(old + n);
+    boost::asio::buffer_copy(boost::asio::buffer(written_.data() + old, n), buffers);
+    return n;
+  }
+
+  executor_type executor_;
+  operation_slot reading_;
+  operation_slot writing_;
+  std::string written_;
+};
+
+}  // namespace skein::detail

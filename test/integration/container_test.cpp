@@ -1,0 +1,177 @@
+#include <skein/container.hpp>
+#include <skein/testing.hpp>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <csignal>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+// A container on a port of the system's choice, and what it logged.
+struct fixture {
+  fixture() : container(options()) {
+    container.use_log([this](skein::log_level, std::string_view line) {
+      const std::lock_guard lock{mutex};
+      lines.emplace_back(line);
+    });
+  }
+
+  static skein::config options() {
+    skein::config result;
+    result.server.port = 0;
+    result.manager.shards = 1;
+    result.manager.max_connections = 100;
+    result.shutdown_timeout = 5s;
+    return result;
+  }
+
+  bool logged(std::string_view part) {
+    const std::lock_guard lock{mutex};
+    return std::ranges::any_of(lines, [&](const auto& line) { return line.find(part) != std::string::npos; });
+  }
+
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  skein::container container;
+};
+
+asio::awaitable<void> stop(skein::container& what) {
+  what.stop();
+  co_return;
+}
+
+asio::awaitable<void> fail() {
+  throw std::runtime_error("out of yarn");
+  co_return;
+}
+
+asio::awaitable<void> wait_for_ever(bool& was_ended) {
+  struct note {
+    bool& flag;
+    ~note() { flag = true; }
+  } on_end{was_ended};
+  asio::steady_timer timer{co_await asio::this_coro::executor, 1h};
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+asio::awaitable<void> signal_this_process(int number) {
+  std::raise(number);
+  co_return;
+}
+
+}  // namespace
+
+TEST_SUITE("container") {
+  TEST_CASE("stop before run ends it, cleanly") {
+    fixture f;
+    f.container.stop();
+    CHECK(f.container.run() == 0);
+    CHECK(f.logged("0 connections closed cleanly"));
+  }
+
+  TEST_CASE("stop from a task ends run") {
+    fixture f;
+    f.container.spawn(stop(f.container));
+    CHECK(f.container.run() == 0);
+  }
+
+  TEST_CASE("SIGINT and SIGTERM end run") {
+    for (const int number : {SIGINT, SIGTERM}) {
+      fixture f;
+      f.container.spawn(signal_this_process(number));
+      CHECK(f.container.run() == 0);
+    }
+  }
+
+  TEST_CASE("a task that throws is logged, and run returns 1") {
+    fixture f;
+    f.container.spawn(fail());
+    CHECK(f.container.run() == 1);
+    CHECK(f.logged("out of yarn"));
+  }
+
+  TEST_CASE("a task is cancelled when the shutdown begins, and its end awaited") {
+    fixture f;
+    bool ended = false;
+    f.container.spawn(wait_for_ever(ended));
+    f.container.spawn(stop(f.container));
+    CHECK(f.container.run() == 0);
+    CHECK(ended);
+  }
+
+  TEST_CASE("a task that was never run is destroyed with the container") {
+    bool ended = false;
+    {
+      fixture f;
+      f.container.spawn(wait_for_ever(ended));
+    }
+    CHECK_FALSE(ended);
+  }
+
+  TEST_CASE("run returns 1 when the port is taken") {
+    fixture first;
+    first.container.server().start();
+    auto options = fixture::options();
+    options.server.port = first.container.server().port();
+    options.log = skein::log_level::off;
+    skein::container second{options};
+    CHECK(second.run() == 1);
+  }
+
+  TEST_CASE("no more connections than the limit of open files allows") {
+    auto options = fixture::options();
+    options.manager.max_connections = 10'000'000;
+    std::string line;
+    skein::container container{options};
+    container.use_log([&](skein::log_level, std::string_view text) { line = text; });
+    CHECK(container.manager().stats().max_connections < 10'000'000);
+    CHECK(line.find("max-connections is 10000000") != std::string::npos);
+  }
+
+  TEST_CASE("parts are replaced before the manager is handed out, and not after") {
+    skein::container container{fixture::options()};
+    container.use(std::make_shared<skein::testing::mock_manager>());
+    auto mock = std::make_shared<skein::testing::mock_manager>();
+    container.use(mock);
+    CHECK(&container.manager() == mock.get());
+    CHECK_THROWS_AS(container.use(mock), std::logic_error);
+    CHECK_THROWS_AS(container.use(skein::steady_clock()), std::logic_error);
+    CHECK_THROWS_AS(container.use_log({}), std::logic_error);
+  }
+
+  TEST_CASE("a line less serious than the log's level is not logged, and every line is one line") {
+    auto options = fixture::options();
+    options.log = skein::log_level::warning;
+    std::vector<std::string> lines;
+    skein::container container{options};
+    container.use_log([&](skein::log_level, std::string_view text) { lines.emplace_back(text); });
+    container.log(skein::log_level::info, "not this one");
+    container.log(skein::log_level::warning, "this\none");
+    CHECK(lines == std::vector<std::string>{"this\\x0aone"});
+  }
+
+  TEST_CASE("what was odd about the configuration is logged") {
+    auto options = fixture::options();
+    options.warnings.push_back("something odd");
+    std::vector<std::string> lines;
+    skein::container container{options};
+    container.use_log([&](skein::log_level, std::string_view text) { lines.emplace_back(text); });
+    container.stop();
+    CHECK(container.run() == 0);
+    REQUIRE_FALSE(lines.empty());
+    CHECK(lines.front() == "something odd");
+  }
+}
