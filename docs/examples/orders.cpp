@@ -29,8 +29,8 @@ json::object describe(const order& what) {
 }
 
 prepared_message update(const order& what) {
-  auto text = describe(what);
-  text["type"] = "order_update";
+  json::object text{{"type", "order_update"}};
+  for (auto& [name, value] : describe(what)) text.emplace(name, std::move(value));
   return json_message(text);
 }
 

@@ -41,8 +41,8 @@ TEST_SUITE("examples: orders") {
     place(10);
     testing::settle(context);
     CHECK(hub.record().at(1).what.payload() ==
-          R"({"order_id":1,"symbol":"AAPL","side":"buy","quantity":10,"filled":5,"status":"partially_filled",)"
-          R"("sequence":2,"type":"order_update"})");
+          R"({"type":"order_update","order_id":1,"symbol":"AAPL","side":"buy","quantity":10,"filled":5,)"
+          R"("status":"partially_filled","sequence":2})");
   }
 
   TEST_CASE_FIXTURE(with_orders, "an owner that did not subscribe hears nothing") {

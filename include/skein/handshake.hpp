@@ -28,8 +28,8 @@ class request {
   request(std::string_view method, std::string_view target, const header_list& headers,
           std::string_view remote_address, std::string_view body = {});
 
-  [[nodiscard]] std::string_view method() const noexcept { return at(method_); }
-  [[nodiscard]] std::string_view target() const noexcept { return at(target_); }
+  [[nodiscard]] std::string_view method() const noexcept { return at(0, method_); }
+  [[nodiscard]] std::string_view target() const noexcept { return at(method_, target_); }
   /// The target without its query.
   [[nodiscard]] std::string_view path() const noexcept;
   /// The undecoded query, without the question mark.
@@ -44,22 +44,34 @@ class request {
   /// How many headers have this name, in any case.
   [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
   /// The peer as `address:port`.
-  [[nodiscard]] std::string_view remote_address() const noexcept { return at(remote_address_); }
-  [[nodiscard]] std::string_view body() const noexcept { return at(body_); }
+  [[nodiscard]] std::string_view remote_address() const noexcept {
+    return at(std::size_t{method_} + target_, remote_address_);
+  }
+  [[nodiscard]] std::string_view body() const noexcept { return at(block_.size() - body_, body_); }
 
  private:
-  struct span {
-    std::uint32_t offset = 0;
-    std::uint32_t size = 0;
-  };
-  [[nodiscard]] std::string_view at(span s) const noexcept {
-    return std::string_view{block_}.substr(s.offset, s.size);
+  [[nodiscard]] std::string_view at(std::size_t offset, std::size_t size) const noexcept {
+    return std::string_view{block_}.substr(offset, size);
   }
-  span append(std::string_view text);
+  template <class Visit>
+  void each_header(Visit&& visit) const {
+    auto offset = headers_at();
+    for (const auto& [name, value] : headers_) {
+      visit(at(offset, name), at(offset + name, value));
+      offset += std::size_t{name} + value;
+    }
+  }
+  [[nodiscard]] std::size_t headers_at() const noexcept {
+    return std::size_t{method_} + target_ + remote_address_;
+  }
 
+  // Method, target, remote address, each header's name and value, body, one behind the other; and their sizes.
   std::string block_;
-  std::vector<std::pair<span, span>> headers_;
-  span method_, target_, remote_address_, body_;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> headers_;
+  std::uint32_t method_ = 0;
+  std::uint32_t target_ = 0;
+  std::uint32_t remote_address_ = 0;
+  std::uint32_t body_ = 0;
 };
 
 /// Who a connection belongs to.

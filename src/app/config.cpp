@@ -44,7 +44,7 @@ void take_over(config& into, const values_by_key& values) {
     const auto wrong =
         std::ranges::find_if(texts, [&](const std::string& text) { return !what.set(scratch, {text}); });
     throw configuration_error(prefix + in_quotes(wrong == texts.end() ? texts.front() : *wrong) +
-                              " is not allowed; allowed: " + what.allowed);
+                              " is not allowed; allowed: " + what.allowed + what.hint);
   }
 }
 
@@ -97,6 +97,9 @@ values_by_key read_file(const std::string& path) {
   }
   values_by_key result;
   for (auto& item : items) {
+    if (item.name == "++")
+      throw configuration_error("[" + app::one_line(item.parents.back(), 100) + "] in " + name +
+                                ": there are no sections, every key stands at the top");
     const std::string key = item.fullname();
     const auto what = std::ranges::find(app::options(), key, &option::key);
     if (what == app::options().end())
@@ -130,6 +133,9 @@ flags read_flags(int argc, const char* const* argv) {
   const auto* file = parser.add_option("--config");
   try {
     parser.parse(argc, argv);
+  } catch (const CLI::ArgumentMismatch& e) {
+    const std::string_view text{e.what()};
+    throw configuration_error(app::one_line(text.substr(0, text.find(':')), 200) + ": its value is missing");
   } catch (const CLI::ParseError& e) {
     throw configuration_error(app::one_line(e.what(), 200));
   }

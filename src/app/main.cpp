@@ -2,6 +2,7 @@
 
 #include "app/bench_routes.hpp"
 #include "app/log.hpp"
+#include "http/page.hpp"
 
 #include <skein/skein.hpp>
 
@@ -24,7 +25,10 @@ int run(const skein::config& options) {
   container.server().add_standard_endpoints();
   if (options.bench_routes) skein::app::add_bench_routes(container);
 #ifdef SKEIN_WITH_EXAMPLES
-  if (options.examples) skein::examples::install(container);
+  if (options.examples) {
+    skein::examples::install(container);
+    skein::app::install_page(container.server());
+  }
 #endif
   return container.run();
 }

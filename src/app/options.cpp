@@ -56,9 +56,8 @@ option make_option(std::string key, std::string type, std::string allowed, std::
 template <class Member>
 option duration(std::string key, range bounds, Member member, std::string help) {
   auto format = [](std::uint64_t v) { return format_duration(nanoseconds{static_cast<std::int64_t>(v)}); };
-  auto result =
-      make_option(std::move(key), "duration",
-                  in_words(bounds, format) + " (with a unit: ns, us, ms, s, m or h)", std::move(help));
+  auto result = make_option(std::move(key), "duration", in_words(bounds, format), std::move(help));
+  result.hint = ", with a unit: ns, us, ms, s, m or h";
   result.bounds = bounds;
   result.set = [=](config& into, const std::vector<std::string>& values) {
     const auto value = parse_duration(values.front());
@@ -86,9 +85,9 @@ option number(option result, range bounds, Member member, Parse parse, Format fo
 
 template <class Member>
 option bytes(std::string key, range bounds, Member member, std::string help) {
-  auto allowed = in_words(bounds, format_bytes) + " (bytes, or with a unit: KiB, MiB, GiB)";
-  return number(make_option(std::move(key), "bytes", std::move(allowed), std::move(help)), bounds, member,
-                parse_bytes, format_bytes);
+  auto result = make_option(std::move(key), "bytes", in_words(bounds, format_bytes), std::move(help));
+  result.hint = ", as bytes or with a unit: KiB, MiB or GiB";
+  return number(std::move(result), bounds, member, parse_bytes, format_bytes);
 }
 
 template <class Member>
@@ -100,7 +99,8 @@ option count(std::string key, range bounds, Member member, std::string help) {
 
 template <class Member>
 option toggle(std::string key, Member member, std::string help) {
-  auto result = make_option(std::move(key), "switch", "true or false (or on, off, 1, 0)", std::move(help));
+  auto result = make_option(std::move(key), "switch", "true or false", std::move(help));
+  result.hint = ", or on, off, 1, 0";
   result.set = [=](config& into, const std::vector<std::string>& values) {
     const auto value = parse_switch(values.front());
     if (value) member(into) = *value;

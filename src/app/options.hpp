@@ -29,6 +29,7 @@ struct option {
   std::string environment;
   std::string type;     ///< as in `option_description`
   std::string allowed;  ///< completes the sentence "allowed: …"
+  std::string hint;     ///< how the value is written, for a refusal; may be empty
   std::string help;
   bool repeatable = false;  ///< a flag may be given again; a list in the file, with commas in the environment
   range bounds{};           ///< of durations, bytes and counts

@@ -18,7 +18,8 @@ constexpr std::string_view before_options = R"(skein-server: a WebSocket server.
 
 Usage: skein-server [OPTION...]
 
-Flags win over environment variables, those over the file, the file over the defaults.
+Flags win over environment variables, those over the file, the file over the defaults. A DURATION has a unit, as in
+25s or 500ms; BYTES may have one, as in 64KiB.
 
   --config FILE
       Read options from this file (TOML: key = value, a key is an option without its dashes).
@@ -50,7 +51,7 @@ allowed-origin = ["https://example.org", "https://example.net"]
   refused.
 - A number of **bytes** may have a unit, each 1,024 times the one before: `k`, `K` or `KiB`; `m`, `M` or `MiB`; `G` or
   `GiB`.
-- A **switch** is turned on by its flag alone, and off by `--compression=false`.
+- A **switch** is `true`, `on` or `1`, or `false`, `off` or `0`. Its flag alone turns it on, `--compression=false` off.
 
 A value that is not allowed, an unknown flag and an unknown key end the program with status 2 and one line that names
 the option, where it came from, the value, and what is allowed. A `WEBSOCKET_` variable that is not in this table only

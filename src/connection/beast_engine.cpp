@@ -36,8 +36,7 @@ constexpr unsigned char close_frame_byte = 0x88;
 
 class beast_engine final : public protocol_engine {
  public:
-  beast_engine(const engine_options& options, asio::any_io_executor executor, std::span<char> scratch)
-      : stream_(std::move(executor)), scratch_(scratch), max_frames_(options.max_message_frames) {
+  beast_engine(const engine_options& options, std::span<char> scratch) : stream_(posted_), scratch_(scratch), max_frames_(options.max_message_frames) {
     stream_.read_message_max(options.max_message_bytes);
     stream_.set_option(ws::stream_base::timeout{ws::stream_base::none(), ws::stream_base::none(), false});
     if (options.compression) {
@@ -70,6 +69,7 @@ class beast_engine final : public protocol_engine {
     stream_.set_option(ws::stream_base::decorator([](ws::response_type&) {}));  // drops the view
     std::string response{layer().output()};
     layer().clear_output();
+    layer().release();
     if (ec) return {};
     send_window_bits_ = agreed_window(response);
     stream_.control_callback(
@@ -90,12 +90,24 @@ class beast_engine final : public protocol_engine {
       }
       auto chunk = bytes.substr(used, step.bytes);
       used += step.bytes;
-      pump();
-      while (!chunk.empty() && !over_ && layer().wants_input()) {
-        chunk.remove_prefix(layer().give(chunk));
+      delivered_ = false;
+      while (!chunk.empty() && !over_) {
+        if (!reading_) start_reading();
+        pump();
+        if (layer().wants_input()) {
+          chunk.remove_prefix(layer().give(chunk));
+          pump();
+        } else if (reading_) {
+          break;  // cannot happen: Beast waits for something that is not input
+        }
+      }
+      // Beast may have more to do at the end of a message than it could in the call that was given its last byte.
+      while (step.message_complete && !delivered_ && !reading_ && !over_) {
+        start_reading();
         pump();
       }
     }
+    layer().release();
     sink_ = nullptr;
     return used;
   }
@@ -111,17 +123,22 @@ class beast_engine final : public protocol_engine {
 
   outbox& layer() noexcept { return stream_.next_layer(); }
 
-  /// Carries on until Beast waits for input.
+  /// Only when there is something to read: a read that waits would hold memory.
+  void start_reading() {
+    reading_ = true;
+    // The scratch memory is used only while Beast is fed: afterwards other connections use it.
+    stream_.async_read_some(asio::buffer(scratch_.data(), scratch_.size()), read_handler{this});
+  }
+
+  /// Carries on until Beast waits for input, or a message is complete.
   void pump() {
     while (!over_) {
       if (layer().has_output()) {
         take_output();
       } else if (layer().wants_completion()) {
         layer().complete_write();
-      } else if (!reading_) {
-        reading_ = true;
-        // Lives only while Beast is fed: the next chunk may fill it again, for this connection or another.
-        stream_.async_read_some(asio::buffer(scratch_.data(), scratch_.size()), read_handler{this});
+      } else if (!posted_.empty()) {
+        posted_.run();
       } else {
         return;
       }
@@ -159,6 +176,7 @@ class beast_engine final : public protocol_engine {
     }
     message_.append(scratch_.data(), n);
     if (!stream_.is_message_done()) return;
+    delivered_ = true;
     const auto kind = stream_.got_text() ? opcode::text : opcode::binary;
     if (!sink_->on_message(message{kind, std::exchange(message_, {})})) enough_ = true;
   }
@@ -191,6 +209,7 @@ class beast_engine final : public protocol_engine {
     return bits;
   }
 
+  posted_functions posted_;
   ws::stream<outbox> stream_;
   std::span<char> scratch_;
   std::string message_;
@@ -200,6 +219,7 @@ class beast_engine final : public protocol_engine {
   int send_window_bits_ = 0;
   close_code beast_close_ = close_code::none;
   bool reading_ = false;
+  bool delivered_ = false;
   bool enough_ = false;
   bool over_ = false;
 };
@@ -207,8 +227,8 @@ class beast_engine final : public protocol_engine {
 }  // namespace
 
 upgrade accept_with_beast(const request& what, std::string_view subprotocol, const engine_options& options,
-                          asio::any_io_executor executor, std::span<char> scratch) {
-  auto engine = std::make_unique<beast_engine>(options, std::move(executor), scratch);
+                          std::span<char> scratch) {
+  auto engine = std::make_unique<beast_engine>(options, scratch);
   auto response = engine->accept(what, subprotocol);
   if (response.empty()) return {};
   return {std::move(engine), std::move(response)};

@@ -2,7 +2,6 @@
 
 #include "wire/deflate.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -43,16 +42,17 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
     : ticket(std::move(parts.ticket)),
       host_(std::move(parts.where)),
       route_(route),
-      channel_({host_->limits().send_queue_messages, host_->limits().send_queue_bytes}),
+      channel_(host_->channel()),
       transport_(std::move(parts.transport)),
       engine_(std::move(parts.engine)),
       window_bits_(engine_->send_window_bits()),
-      backlog_(std::move(parts.early)),
       id_(id),
       runs_(std::move(parts.runs)),
-      request_(std::move(parts.request)),
-      user_(std::move(parts.user)),
-      subprotocol_(std::move(parts.subprotocol)) {
+      request_(std::move(parts.request)) {
+  if (!parts.early.empty()) backlog_ = std::make_unique<std::string>(std::move(parts.early));
+  if (!parts.user.user.empty() || !parts.user.claims.is_null() || !parts.subprotocol.empty()) {
+    particulars_ = std::make_unique<const particulars>(std::move(parts.user), std::move(parts.subprotocol));
+  }
   if (!parts.response.empty()) channel_.push_control(parts.response);
 }
 
@@ -63,39 +63,28 @@ connection_impl::~connection_impl() = default;
 
 asio::awaitable<void> connection_impl::run(std::shared_ptr<connection_impl> self) {
   self->start();
-  asio::co_spawn(self->host_->executor(), write_loop(self), [self](const std::exception_ptr& error) {
-    if (error) {
-      self->host_->problem("write loop: " + what_of(error));
-      self->end(true);
-    }
-    self->write_loop_done_ = true;
-    self->joiner_.wake();
-  });
   self->start_handler();
-
-  std::exception_ptr failure;
-  try {
-    co_await self->read_loop();
-  } catch (...) {
-    failure = std::current_exception();
+  for (;;) {
+    const auto next = self->next_step();
+    if (next == step::done) break;
+    if (next == step::wait) {
+      co_await self->owner_.wait();
+    } else if (next == step::wait_for_input) {
+      co_await suspend<void(wait_result)>([connection = self.get()](auto handler) {
+        connection->transport_->wait_readable(transport::ready_handler{std::move(handler)});
+      });
+      if (!self->over()) self->read_once();
+    } else {
+      self->take_step(next);
+    }
   }
-  if (failure) self->host_->problem("read loop: " + what_of(failure));
-  self->end(failure != nullptr);
-
-  while (!self->write_loop_done_) co_await self->joiner_.wait();
-  self->host_->on_ended(*self);
-  while (!self->handler_done_) co_await self->joiner_.wait();
   self->host_->on_joined(*self);
   self->abandon();
 }
 
 void connection_impl::start() {
-  const auto now = host_->now();
-  const auto& limits = host_->limits();
   host_->counters.open.add();
-  heartbeat_.start(now, std::chrono::duration_cast<duration>(limits.ping_interval),
-                   std::chrono::duration_cast<duration>(limits.pong_timeout), spread_of(id_));
-  ping_budget_.start(now, limits.max_pings_per_second, limits.ping_burst);
+  heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
   if (heartbeat_.due() != time_point::max()) host_->set_deadline(*this, heartbeat_.due());
   if (channel_.anything_to_write()) mark();
 }
@@ -112,9 +101,9 @@ void connection_impl::start_handler() {
 
 void connection_impl::on_handler_done(std::exception_ptr error) {
   handler_done_ = true;
-  const bool over = state_.load(std::memory_order_relaxed) == state::ended;
+  
   bool cancelled = false;
-  if (error && over) {
+  if (error && over()) {
     try {
       std::rethrow_exception(error);
     } catch (const boost::system::system_error& e) {
@@ -128,62 +117,79 @@ void connection_impl::on_handler_done(std::exception_ptr error) {
     host_->problem("handler of " + *route_ + " threw: " + what_of(error));
   }
   begin_close(closed_by::local, error ? close_code::internal_error : close_code::normal, {});
-  joiner_.wake();
+  owner_.wake();
 }
 
-asio::awaitable<void> connection_impl::read_loop() {
-  const auto ended = [this] { return state_.load(std::memory_order_relaxed) == state::ended; };
-  while (!ended()) {
-    if (inbox_full() && !discarding_) {
-      paused_ = true;
-      co_await room_.wait();
-      paused_ = false;
-      continue;
-    }
-    if (!backlog_.empty()) {
-      const auto rest = std::exchange(backlog_, {});
-      take(rest);
-      continue;
-    }
-    auto [ec] =
-        co_await asio::async_initiate<const asio::as_tuple_t<asio::use_awaitable_t<>>, void(error_code)>(
-            [this](auto handler) { transport_->wait_readable(transport::ready_handler{std::move(handler)}); },
-            asio::as_tuple(asio::use_awaitable));
-    if (ended()) break;
-    const auto buffer = host_->read_buffer();
-    const auto n = transport_->read_some(buffer, ec);
-    if (ec == asio::error::would_block) continue;
-    if (ec) {
-      // Behind a close frame of either side the end of the stream is the expected end.
-      end();
-      break;
-    }
-    host_->counters.wire_bytes_in.add(n);
-    if (!discarding_ && !peer_closed_) take({buffer.data(), n});
+connection_impl::step connection_impl::next_step() noexcept {
+  paused_ = false;
+  if (over()) {
+    if (writing_) return step::wait;
+    if (!announced_) return step::announce_end;
+    return handler_done_ ? step::done : step::wait;
   }
+  if (inbox_full() && !discarding_) {
+    paused_ = true;
+    return step::wait;
+  }
+  return backlog_ ? step::feed_backlog : step::wait_for_input;
+}
+
+void connection_impl::take_step(step next) {
+  if (next == step::announce_end) {
+    announced_ = true;
+    host_->on_ended(*this);
+  } else {
+    const auto rest = std::exchange(backlog_, nullptr);
+    take(*rest);
+  }
+}
+
+void connection_impl::read_once() {
+  const auto buffer = host_->read_buffer();
+  error_code ec;
+  const auto n = transport_->read_some(buffer, ec);
+  if (ec == asio::error::would_block) return;
+  if (ec) {
+    end();
+    return;
+  }
+  host_->counters.wire_bytes_in.add(n);
+  if (!discarding_ && !peer_closed_) take({buffer.data(), n});
+}
+
+void connection_impl::start_write_loop() {
+  writing_ = true;
+  asio::co_spawn(host_->executor(), write_loop(self()), [self = self()](const std::exception_ptr& error) {
+    if (error) {
+      self->host_->problem("write loop: " + what_of(error));
+      self->end(true);
+    }
+    self->writing_ = false;
+    self->owner_.wake();
+  });
 }
 
 asio::awaitable<void> connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
-  const auto ended = [&self] { return self->state_.load(std::memory_order_relaxed) == state::ended; };
-  while (!ended()) {
-    if (!self->stalled_) {
-      co_await self->writer_.wait();
-      continue;
-    }
-    auto* transport = self->transport_.get();
-    co_await asio::async_initiate<const asio::as_tuple_t<asio::use_awaitable_t<>>, void(error_code)>(
-        [transport](auto handler) { transport->wait_writable(transport::ready_handler{std::move(handler)}); },
-        asio::as_tuple(asio::use_awaitable));
-    if (ended()) break;
+  while (self->stalled_ && !self->over()) {
+    auto* const transport = self->transport_.get();
+    co_await suspend<void(wait_result)>(
+        [transport](auto handler) { transport->wait_writable(transport::ready_handler{std::move(handler)}); });
     self->stalled_ = false;
     self->flush();
-    if (!self->stalled_) self->stalled_since_ = {};
   }
+  self->stalled_since_ = {};
 }
 
 void connection_impl::take(std::string_view bytes) {
-  const auto used = engine_->feed(bytes, *this);
-  if (used < bytes.size() && !discarding_ && !peer_closed_) backlog_.assign(bytes.substr(used));
+  std::size_t used = 0;
+  try {
+    used = engine_->feed(bytes, *this);
+  } catch (...) {
+    host_->problem("reading: " + what_of(std::current_exception()));
+    end(true);
+    return;
+  }
+  if (used < bytes.size() && !discarding_ && !peer_closed_) backlog_ = std::make_unique<std::string>(bytes.substr(used));
   if (message_due_ == time_point::max() && host_->limits().message_timeout.count() != 0 &&
       engine_->in_message()) {
     message_due_ = host_->now() + std::chrono::duration_cast<duration>(host_->limits().message_timeout);
@@ -216,20 +222,20 @@ bool connection_impl::on_message(message what) {
 
 bool connection_impl::on_ping() {
   host_->counters.pings_received.add();
-  if (ping_budget_.take(host_->now()) && channel_.control_bytes() < max_control_bytes) return true;
+  if (ping_budget_.take(host_->now(), host_->pings()) && channel_.control_bytes() < max_control_bytes) return true;
   on_failure(close_code::policy_violation);
   return false;
 }
 
 void connection_impl::on_pong(std::string_view payload) {
-  const auto rtt = heartbeat_.pong(payload, host_->now());
+  const auto rtt = heartbeat_.pong(payload, host_->now(), host_->beats());
   if (!rtt) return;
   rtt_ = *rtt;
   host_->counters.pongs_received.add();
 }
 
 void connection_impl::on_control(std::string_view frame) {
-  if (channel_.close_written() || state_.load(std::memory_order_relaxed) == state::ended) return;
+  if (channel_.close_written() || over()) return;
   channel_.push_control(frame);
   mark();
 }
@@ -244,7 +250,7 @@ void connection_impl::on_close(close_code code, std::string_view text) {
 }
 
 void connection_impl::on_failure(close_code code) {
-  if (state_.load(std::memory_order_relaxed) == state::ended) return;
+  if (over()) return;
   host_->counters.protocol_failures.add();
   discarding_ = true;
   discard_waiting();
@@ -326,7 +332,7 @@ void connection_impl::mark() {
 }
 
 void connection_impl::flush() {
-  if (stalled_ || state_.load(std::memory_order_relaxed) == state::ended) return;
+  if (stalled_ || over()) return;
   flushing_ = true;
   std::array<iovec, max_buffers> buffers;
   auto& counters = host_->counters;
@@ -375,7 +381,7 @@ void connection_impl::stall(bool progress) {
   if (limit.count() != 0 && is_open()) {
     host_->set_deadline_no_later(*this, stalled_since_ + std::chrono::duration_cast<duration>(limit));
   }
-  writer_.wake();
+  if (!writing_) start_write_loop();
 }
 
 void connection_impl::evict() {
@@ -414,7 +420,7 @@ void connection_impl::begin_close(closed_by by, close_code code, std::string_vie
 }
 
 void connection_impl::on_close_written() {
-  if (state_.load(std::memory_order_relaxed) == state::ended) return;
+  if (over()) return;
   if (peer_closed_) {
     end();
   } else if (discarding_) {
@@ -444,10 +450,11 @@ void connection_impl::end(bool reset) {
   asio::post(host_->executor(), [self = self()] {
     if (self->waiting_) self->admit_waiting();
     self->reader_.wake();
-    self->room_.wake();
-    self->writer_.wake();
-    for (auto& [executor, waiter] : std::exchange(self->end_waiters_, {})) {
-      asio::post(executor, [waiter = std::move(waiter)]() mutable { std::move(waiter)(); });
+    self->owner_.wake();
+    const auto waiters = std::exchange(self->end_waiters_, nullptr);
+    if (!waiters) return;
+    for (auto& [executor, waiter] : *waiters) {
+      asio::post(executor, [waiter = std::move(waiter)]() mutable { waiter(); });
     }
   });
 }
@@ -459,6 +466,8 @@ void connection_impl::force() {
 void connection_impl::abandon() noexcept {
   transport_.reset();
   engine_.reset();
+  reader_.abandon();
+  owner_.abandon();
 }
 
 void connection_impl::on_deadline(time_point now) {
@@ -489,7 +498,7 @@ void connection_impl::on_deadline(time_point now) {
     on_failure(close_code::policy_violation);
     return;
   }
-  switch (heartbeat_.poll(now)) {
+  switch (heartbeat_.poll(now, host_->beats())) {
     case heartbeat::action::none:
       break;
     case heartbeat::action::ping:
@@ -501,7 +510,7 @@ void connection_impl::on_deadline(time_point now) {
       break;
     case heartbeat::action::dead:
       if (paused_) {
-        heartbeat_.postpone(now);
+        heartbeat_.postpone(now, host_->beats());
         break;
       }
       counters.pong_timeouts.add();
@@ -518,24 +527,26 @@ void connection_impl::on_deadline(time_point now) {
 // --- What handlers call
 // --------------------------------------------------------------------------------------------
 
+message connection_impl::take_message() {
+  auto next = std::move(inbox_[inbox_head_++]);
+  inbox_bytes_ -= next.size();
+  if (inbox_head_ == inbox_.size()) {
+    inbox_.clear();
+    inbox_head_ = 0;
+  }
+  // Not at once: the read loop may be what this is called from.
+  if (paused_ && !inbox_full()) asio::post(host_->executor(), [self = self()] { self->owner_.wake(); });
+  return next;
+}
+
 asio::awaitable<std::optional<message>> connection_impl::read() {
   for (;;) {
-    if (inbox_head_ < inbox_.size()) {
-      auto next = std::move(inbox_[inbox_head_++]);
-      inbox_bytes_ -= next.size();
-      if (inbox_head_ == inbox_.size()) {
-        inbox_.clear();
-        inbox_head_ = 0;
-      }
-      if (room_.waiting() && !inbox_full()) {
-        asio::post(host_->executor(), [self = self()] { self->room_.wake(); });
-      }
-      co_return next;
-    }
-    if (state_.load(std::memory_order_relaxed) == state::ended) co_return std::nullopt;
+    if (inbox_head_ < inbox_.size()) co_return take_message();
+    if (over()) co_return std::nullopt;
     co_await reader_.wait();
-    const auto cancelled = co_await asio::this_coro::cancellation_state;
-    if (cancelled.cancelled() != asio::cancellation_type::none) {
+    // A statement of its own: g++ 12 miscompiles an await expression in the condition.
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (cancellation.cancelled() != asio::cancellation_type::none) {
       throw boost::system::system_error{asio::error::operation_aborted};
     }
   }
@@ -621,7 +632,7 @@ void connection_impl::admit_waiting() {
 
 asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery how) {
   assert(what);
-  if (state_.load(std::memory_order_relaxed) == state::ended) co_return outcome::closed;
+  if (over()) co_return outcome::closed;
   if (!host_->running_here()) {
     const auto keep = self();
     co_return co_await asio::co_spawn(host_->executor(), send_slowly(std::move(what), std::move(how)),
@@ -653,7 +664,7 @@ void connection_impl::post_send(prepared_message what, delivery how) {
     offer(what.block(), policy, how.key().get(), nullptr);
     return;
   }
-  if (state_.load(std::memory_order_relaxed) == state::ended) return;
+  if (over()) return;
   asio::post(host_->executor(), [self = self(), what = std::move(what), policy, key = how.key()] {
     self->offer(what.block(), policy, key.get(), nullptr);
   });
@@ -662,7 +673,7 @@ void connection_impl::post_send(prepared_message what, delivery how) {
 void connection_impl::post_close(close_code code, std::string text) {
   if (code != close_code::none && !is_sendable(code))
     throw std::invalid_argument{"close code may not be sent"};
-  if (state_.load(std::memory_order_relaxed) == state::ended) return;
+  if (over()) return;
   if (host_->running_here()) {
     begin_close(closed_by::local, code, text);
     return;
@@ -675,22 +686,28 @@ void connection_impl::post_close(close_code code, std::string text) {
 asio::awaitable<void> connection_impl::close_here(close_code code, std::string text) {
   begin_close(closed_by::local, code, text);
   const auto resume_on = co_await asio::this_coro::executor;
-  if (state_.load(std::memory_order_relaxed) == state::ended) co_return;
-  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
-      [this, &resume_on](auto handler) { end_waiters_.emplace_back(resume_on, std::move(handler)); },
-      asio::use_awaitable);
+  if (over()) co_return;
+  co_await suspend<void()>([this, &resume_on](auto handler) {
+    if (!end_waiters_) end_waiters_ = std::make_unique<end_waiters>();
+    end_waiters_->emplace_back(resume_on, resumption<void()>{std::move(handler)});
+  });
 }
 
 asio::awaitable<void> connection_impl::close(close_code code, std::string text) {
   if (code != close_code::none && !is_sendable(code))
     throw std::invalid_argument{"close code may not be sent"};
-  if (state_.load(std::memory_order_relaxed) == state::ended) co_return;
+  if (over()) co_return;
   const auto keep = self();
   if (host_->running_here()) {
     co_await close_here(code, std::move(text));
   } else {
     co_await asio::co_spawn(host_->executor(), close_here(code, std::move(text)), asio::use_awaitable);
   }
+}
+
+const identity& connection_impl::user() const noexcept {
+  static const identity anonymous;
+  return particulars_ ? particulars_->user : anonymous;
 }
 
 connection_stats connection_impl::stats() const {

@@ -4,7 +4,7 @@
 //
 // The read loop waits until the transport is readable, reads once, feeds the engine and wakes the handler.
 // What is sent goes into the send channel and marks the connection; at the end of the turn `flush` writes
-// everything that is waiting in one system call. The write loop takes over only while the transport is full.
+// everything that is waiting in one system call. Only when the transport is full is a write loop started, which waits for it and writes on.
 //
 // Ending: whoever notices that the connection is over calls `end`, once; the loops see it and return; `run`
 // joins them.
@@ -110,8 +110,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   [[nodiscard]] connection_id id() const noexcept override { return id_; }
   [[nodiscard]] std::string_view route() const noexcept override { return *route_; }
   [[nodiscard]] const skein::request& request() const noexcept override { return request_; }
-  [[nodiscard]] const skein::identity& user() const noexcept override { return user_; }
-  [[nodiscard]] std::string_view subprotocol() const noexcept override { return subprotocol_; }
+  [[nodiscard]] const skein::identity& user() const noexcept override;
+  [[nodiscard]] std::string_view subprotocol() const noexcept override {
+    return particulars_ ? std::string_view{particulars_->subprotocol} : std::string_view{};
+  }
   [[nodiscard]] asio::any_io_executor executor() const override { return host_->executor(); }
   [[nodiscard]] connection_stats stats() const override;
   asio::awaitable<outcome> send(prepared_message what, delivery how) override;
@@ -123,15 +125,27 @@ class connection_impl final : public connection, private protocol_sink, private 
  private:
   enum class state : std::uint8_t { open, closing, ended };
   struct awaited_send;
+  struct particulars {
+    particulars(identity who, std::string protocol) : user(std::move(who)), subprotocol(std::move(protocol)) {}
+    identity user;
+    std::string subprotocol;
+  };
+  using end_waiters = std::vector<std::pair<asio::any_io_executor, resumption<void()>>>;
 
   // The loops.
   static asio::awaitable<void> write_loop(std::shared_ptr<connection_impl> self);
-  asio::awaitable<void> read_loop();
+  /// What the owner does next: while the connection lives it is the read loop, then it joins the others.
+  enum class step : std::uint8_t { wait_for_input, feed_backlog, wait, announce_end, done };
+  [[nodiscard]] step next_step() noexcept;
+  void take_step(step next);
+  void read_once();
+  void start_write_loop();
   void start();
   void start_handler();
   void on_handler_done(std::exception_ptr error);
   void take(std::string_view bytes);
   [[nodiscard]] bool inbox_full() const noexcept;
+  [[nodiscard]] message take_message();
 
   // protocol_sink
   bool on_message(message what) override;
@@ -144,6 +158,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   // deadline_entry
   void on_deadline(time_point now) override;
 
+  [[nodiscard]] bool over() const noexcept { return state_.load(std::memory_order_relaxed) == state::ended; }
   void mark();
   void stall(bool progress);
   void leave_open(closed_by by, close_code code, std::string_view text);
@@ -168,8 +183,9 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool discarding_ = false;   // what still comes is of no interest
   bool paused_ = false;       // not reading, because the handler does not
   bool flushing_ = false;
-  bool write_loop_done_ = false;
+  bool writing_ = false;           // the write loop runs
   bool handler_done_ = false;
+  bool announced_ = false;  // the host knows of the end
   send_channel channel_;
   std::unique_ptr<detail::transport> transport_;
   std::unique_ptr<protocol_engine> engine_;
@@ -178,13 +194,11 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::vector<message> inbox_;
   std::size_t inbox_head_ = 0;
   std::size_t inbox_bytes_ = 0;
-  std::string backlog_;  // read, not yet fed
+  std::unique_ptr<std::string> backlog_;  // read, not yet fed
   wake_slot reader_;     // the handler, for a message
-  wake_slot room_;       // the read loop, for room in the inbox
-  wake_slot writer_;     // the write loop, for a full transport
-  wake_slot joiner_;     // the owner, for the loops
+  wake_slot owner_;      // for room in the inbox; at the end for the write loop and the handler
   std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
-  std::vector<std::pair<asio::any_io_executor, wake_slot::handler_type>> end_waiters_;
+  std::unique_ptr<end_waiters> end_waiters_;
 
   heartbeat heartbeat_;
   token_bucket ping_budget_;
@@ -195,8 +209,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   connection_id id_;
   std::shared_ptr<const handler> runs_;
   skein::request request_;
-  skein::identity user_;
-  std::string subprotocol_;
+  std::unique_ptr<const particulars> particulars_;  // of those who are not anonymous
   skein::close_reason reason_;
   std::any attributes_;
   asio::cancellation_signal cancel_handler_;

@@ -62,8 +62,7 @@ struct upgrade {
 /// The engine on Boost.Beast. `scratch` is memory of the shard that engines use while they are fed, at least
 /// `scratch_size(options)` bytes; it must outlive the engine.
 [[nodiscard]] upgrade accept_with_beast(const request& what, std::string_view subprotocol,
-                                        const engine_options& options, asio::any_io_executor executor,
-                                        std::span<char> scratch);
+                                        const engine_options& options, std::span<char> scratch);
 
 /// Beast refuses valid compressed messages unless it inflates into a buffer with room for the largest message
 /// and 64 bytes more.

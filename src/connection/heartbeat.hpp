@@ -6,86 +6,80 @@
 
 #include <skein/clock.hpp>
 
-#include <array>
-#include <charconv>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace skein::detail {
+
+struct heartbeat_times {
+  duration interval{};  ///< between pings; zero: never ping
+  duration timeout{};   ///< for the pong
+};
 
 class heartbeat {
  public:
   enum class action : std::uint8_t { none, ping, dead };
 
-  /// `interval` zero: never ping. `spread` is from 0 to 1: where in the first interval the first ping goes,
-  /// so that connections that came together are not pinged together.
-  void start(time_point now, duration interval, duration timeout, double spread) noexcept {
-    interval_ = interval;
-    timeout_ = timeout;
-    due_ = interval == duration::zero()
-               ? time_point::max()
-               : now + std::chrono::duration_cast<duration>(interval * (spread < 0.05 ? 0.05 : spread));
+  /// `spread` is from 0 to 1: where in the first interval the first ping goes, so that connections that came
+  /// together are not pinged together.
+  void start(time_point now, const heartbeat_times& times, double spread) noexcept {
+    if (times.interval == duration::zero()) return;
+    due_ = now + std::chrono::duration_cast<duration>(times.interval * (spread < 0.05 ? 0.05 : spread));
   }
 
   /// When `poll` has something to say.
   [[nodiscard]] time_point due() const noexcept { return due_; }
-  [[nodiscard]] bool awaiting_pong() const noexcept { return awaiting_; }
 
-  [[nodiscard]] action poll(time_point now) noexcept {
+  [[nodiscard]] action poll(time_point now, const heartbeat_times& times) noexcept {
     if (now < due_) return action::none;
     if (awaiting_) return action::dead;
     awaiting_ = true;
     sent_at_ = now;
-    due_ = now + timeout_;
+    due_ = now + times.timeout;
     ++sequence_;
     return action::ping;
   }
 
   /// The payload of the ping that `poll` asked for.
-  [[nodiscard]] std::string_view payload() noexcept {
-    const auto end = std::to_chars(text_.data(), text_.data() + text_.size(), sequence_).ptr;
-    return {text_.data(), static_cast<std::size_t>(end - text_.data())};
-  }
+  [[nodiscard]] std::string payload() const { return std::to_string(sequence_); }
 
   /// The round trip, if this pong answers the last ping.
-  [[nodiscard]] std::optional<duration> pong(std::string_view payload_received, time_point now) noexcept {
-    if (!awaiting_ || payload_received != payload()) return std::nullopt;
+  [[nodiscard]] std::optional<duration> pong(std::string_view received, time_point now,
+                                             const heartbeat_times& times) {
+    if (!awaiting_ || received != payload()) return std::nullopt;
     awaiting_ = false;
-    due_ = sent_at_ + interval_;
-    if (due_ <= now) due_ = now + interval_;
+    due_ = sent_at_ + times.interval;
+    if (due_ <= now) due_ = now + times.interval;
     return now - sent_at_;
   }
 
   /// The pong cannot be seen, because this side does not read at the moment: judge later.
-  void postpone(time_point now) noexcept { due_ = now + timeout_; }
+  void postpone(time_point now, const heartbeat_times& times) noexcept { due_ = now + times.timeout; }
 
  private:
-  duration interval_{};
-  duration timeout_{};
   time_point due_ = time_point::max();
   time_point sent_at_{};
   std::uint32_t sequence_ = 0;
-  std::array<char, 10> text_{};
   bool awaiting_ = false;
 };
 
-/// How many events are allowed: `rate` a second on average, `burst` at once. Plain state; `now` is passed in.
+/// How many events are allowed: `rate` a second on average, `burst` at once; rate zero: any number.
+struct rate_limit {
+  std::uint32_t rate = 0;
+  std::uint32_t burst = 0;
+};
+
+/// Plain state; `now` is passed in.
 class token_bucket {
  public:
-  /// `rate` zero: everything is allowed.
-  void start(time_point now, std::uint32_t rate, std::uint32_t burst) noexcept {
-    rate_ = rate;
-    burst_ = burst;
-    tokens_ = burst;
-    refilled_ = now;
-  }
-  [[nodiscard]] bool take(time_point now) noexcept {
-    if (rate_ == 0) return true;
+  [[nodiscard]] bool take(time_point now, const rate_limit& limit) noexcept {
+    if (limit.rate == 0) return true;
     const std::chrono::duration<double> passed = now - refilled_;
+    tokens_ += passed.count() * limit.rate;
+    if (refilled_ == time_point{} || tokens_ > limit.burst) tokens_ = limit.burst;  // at first it is full
     refilled_ = now;
-    tokens_ += passed.count() * rate_;
-    if (tokens_ > burst_) tokens_ = burst_;
     if (tokens_ < 1.0) return false;
     tokens_ -= 1.0;
     return true;
@@ -94,8 +88,6 @@ class token_bucket {
  private:
   double tokens_ = 0;
   time_point refilled_{};
-  std::uint32_t rate_ = 0;
-  std::uint32_t burst_ = 0;
 };
 
 }  // namespace skein::detail

@@ -12,6 +12,10 @@ host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const ma
       options_(options),
       engine_{options.limits.max_message_bytes, options.limits.max_message_frames,
               options.compression.enabled},
+      channel_{options.limits.send_queue_messages, options.limits.send_queue_bytes},
+      beats_{std::chrono::duration_cast<duration>(options.limits.ping_interval),
+             std::chrono::duration_cast<duration>(options.limits.pong_timeout)},
+      pings_{options.limits.max_pings_per_second, options.limits.ping_burst},
       alarm_(time_->make_alarm(executor_, [this] { ring(); })),
       read_buffer_(read_buffer_size),
       scratch_(scratch_size(engine_)) {}

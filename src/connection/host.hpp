@@ -4,6 +4,8 @@
 
 #include "connection/deadline_queue.hpp"
 #include "connection/engine.hpp"
+#include "connection/heartbeat.hpp"
+#include "connection/send_channel.hpp"
 
 #include <skein/manager.hpp>
 
@@ -58,6 +60,9 @@ class host {
   [[nodiscard]] time_point now() const noexcept { return time_->now(); }
   [[nodiscard]] const manager_options& options() const noexcept { return options_; }
   [[nodiscard]] const connection_limits& limits() const noexcept { return options_.limits; }
+  [[nodiscard]] const channel_limits& channel() const noexcept { return channel_; }
+  [[nodiscard]] const heartbeat_times& beats() const noexcept { return beats_; }
+  [[nodiscard]] const rate_limit& pings() const noexcept { return pings_; }
 
   shard_counters counters;
 
@@ -96,6 +101,9 @@ class host {
   std::shared_ptr<clock> time_;
   const manager_options& options_;
   engine_options engine_;
+  channel_limits channel_;
+  heartbeat_times beats_;
+  rate_limit pings_;
   deadline_queue deadlines_;
   std::unique_ptr<alarm> alarm_;
   time_point armed_ = time_point::max();

@@ -55,11 +55,13 @@ std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes
   };
   auto next = head_;
   if (front_offset_ > 0) add_frame(at(next++), front_offset_);
-  if (count < buffers.size() && !control_.empty()) add(std::string_view{control_}.substr(control_offset_));
+  if (count < buffers.size() && control_bytes() > 0) {
+    add(std::string_view{special_->control}.substr(special_->control_offset));
+  }
   // A frame may need two buffers.
   while (next != tail_ && count + 2 <= buffers.size() && total < max_bytes) add_frame(at(next++), 0);
-  if (next == tail_ && count < buffers.size() && !close_.empty()) {
-    add(std::string_view{close_}.substr(close_offset_));
+  if (next == tail_ && count < buffers.size() && close_queued()) {
+    add(std::string_view{special_->close}.substr(special_->close_offset));
   }
   return count;
 }

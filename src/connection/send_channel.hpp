@@ -42,6 +42,7 @@ struct channel_limits {
 
 class send_channel {
  public:
+  /// The limits outlive the channel.
   explicit send_channel(const channel_limits& limits) noexcept : limits_(limits) {}
   send_channel(const send_channel&) = delete;
   send_channel& operator=(const send_channel&) = delete;
@@ -70,11 +71,11 @@ class send_channel {
   }
 
   /// Control frames do not count towards the limits; how many there may be is bounded by who asks for them.
-  void push_control(std::string_view frame) { control_ += frame; }
-  [[nodiscard]] std::size_t control_bytes() const noexcept { return control_.size(); }
+  void push_control(std::string_view frame) { special().control += frame; }
+  [[nodiscard]] std::size_t control_bytes() const noexcept { return special_ ? special_->control.size() : 0; }
   /// The last frame. A second one is ignored.
   void push_close(std::string frame) {
-    if (close_.empty()) close_ = std::move(frame);
+    if (!close_queued()) special().close = std::move(frame);
   }
 
   /// Fills `buffers` with what is to be written next, in order, at most `max_bytes` unless one buffer alone
@@ -103,23 +104,34 @@ class send_channel {
   void clear(Each&& each) {
     front_offset_ = 0;
     discard_waiting(each);
-    control_.clear();
-    control_offset_ = 0;
+    if (special_) special_->control.clear();
+    if (special_) special_->control_offset = 0;
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(tail_ - head_); }
   [[nodiscard]] bool empty() const noexcept { return head_ == tail_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool anything_to_write() const noexcept {
-    return !empty() || !control_.empty() || (!close_.empty() && !close_written_);
+    return !empty() || (special_ && (!special_->control.empty() || (!special_->close.empty() && !close_written_)));
   }
-  [[nodiscard]] bool close_queued() const noexcept { return !close_.empty(); }
+  [[nodiscard]] bool close_queued() const noexcept { return special_ && !special_->close.empty(); }
   [[nodiscard]] bool close_written() const noexcept { return close_written_; }
 
   /// Gives memory back that an idle connection does not need.
   void shrink() noexcept;
 
  private:
+  /// Control frames and the close frame, which a connection seldom has.
+  struct special_frames {
+    std::string control;
+    std::string close;
+    std::size_t control_offset = 0;  // of `control` that has been written
+    std::size_t close_offset = 0;
+  };
+  [[nodiscard]] special_frames& special() {
+    if (!special_) special_ = std::make_unique<special_frames>();
+    return *special_;
+  }
   [[nodiscard]] item& at(std::uint64_t sequence) const noexcept { return ring_[sequence & mask_]; }
   void grow();
   void append(item& what);
@@ -132,17 +144,14 @@ class send_channel {
     return front;
   }
 
-  channel_limits limits_;
+  const channel_limits& limits_;
   std::unique_ptr<item[]> ring_;
   std::uint64_t mask_ = 0;  // capacity - 1, if there is a ring
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
   std::size_t bytes_ = 0;
   std::size_t front_offset_ = 0;  // of the message at the head that has been written
-  std::string control_;
-  std::string close_;
-  std::size_t control_offset_ = 0;
-  std::size_t close_offset_ = 0;
+  std::unique_ptr<special_frames> special_;  // only while there are any
   // Where the waiting message of each key stands. Entries outlive their message; a lookup checks.
   std::unique_ptr<std::unordered_map<std::string, std::uint64_t>> keys_;
   bool close_written_ = false;
@@ -163,21 +172,22 @@ void send_channel::consume(std::size_t n, Written&& written) {
     written(done);
   };
   if (front_offset_ > 0 && n > 0) take_front();
-  if (n > 0 && !control_.empty()) {
-    const auto rest = control_.size() - control_offset_;
+  if (n > 0 && control_bytes() > 0) {
+    auto& special = *special_;
+    const auto rest = special.control.size() - special.control_offset;
     const auto taken = n < rest ? n : rest;
     n -= taken;
-    control_offset_ += taken;
-    if (control_offset_ == control_.size()) {
-      control_.clear();
-      if (control_.capacity() > 64) control_.shrink_to_fit();
-      control_offset_ = 0;
+    special.control_offset += taken;
+    if (special.control_offset == special.control.size()) {
+      special.control.clear();
+      special.control_offset = 0;
+      if (!close_queued()) special_.reset();
     }
   }
   while (n > 0 && !empty()) take_front();
-  if (n > 0 && !close_.empty()) {
-    close_offset_ += n;
-    close_written_ = close_offset_ == close_.size();
+  if (n > 0 && close_queued()) {
+    special_->close_offset += n;
+    close_written_ = special_->close_offset == special_->close.size();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <memory>
 
 namespace skein::detail {
 namespace {
@@ -14,6 +15,26 @@ error_code last_error() noexcept {
   if (code == EAGAIN || code == EWOULDBLOCK || code == EINTR) return asio::error::would_block;
   return {code, boost::system::system_category()};
 }
+
+/// Waits live for as long as a connection is idle. Asio's own allocation would let them keep blocks that were made for
+/// larger operations, so they get theirs from the heap. (With std::allocator itself Asio uses its own.)
+template <class T>
+struct exact_allocator {
+  using value_type = T;
+  exact_allocator() noexcept = default;
+  template <class U>
+  exact_allocator(const exact_allocator<U>&) noexcept {}  // NOLINT: allocators convert
+  [[nodiscard]] T* allocate(std::size_t n) { return std::allocator<T>{}.allocate(n); }
+  void deallocate(T* at, std::size_t n) noexcept { std::allocator<T>{}.deallocate(at, n); }
+  friend bool operator==(const exact_allocator&, const exact_allocator&) noexcept { return true; }
+};
+
+struct ready_adapter {
+  using allocator_type = exact_allocator<void>;
+  [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
+  transport::ready_handler handler;
+  void operator()(error_code ec) { handler(wait_result{ec}); }
+};
 
 class tcp_transport final : public transport {
  public:
@@ -45,10 +66,10 @@ class tcp_transport final : public transport {
   }
 
   void wait_readable(ready_handler handler) override {
-    socket_.async_wait(asio::socket_base::wait_read, std::move(handler));
+    socket_.async_wait(asio::socket_base::wait_read, ready_adapter{std::move(handler)});
   }
   void wait_writable(ready_handler handler) override {
-    socket_.async_wait(asio::socket_base::wait_write, std::move(handler));
+    socket_.async_wait(asio::socket_base::wait_write, ready_adapter{std::move(handler)});
   }
 
   void shutdown_send() noexcept override {

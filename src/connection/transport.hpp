@@ -3,7 +3,8 @@
 // The bytes beneath a connection: non-blocking reads and writes, and waiting for readiness. TCP, memory,
 // later TLS.
 
-#include <boost/asio/any_completion_handler.hpp>
+#include "connection/resumption.hpp"
+
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/system/error_code.hpp>
 
@@ -15,13 +16,10 @@
 
 namespace skein::detail {
 
-namespace asio = boost::asio;
-using boost::system::error_code;
-
 /// Used on the connection's executor only.
 class transport {
  public:
-  using ready_handler = asio::any_completion_handler<void(error_code)>;
+  using ready_handler = resumption<void(wait_result)>;
 
   virtual ~transport() = default;
   /// Reads what is there. `would_block` if there is nothing, `eof` at the end.

@@ -46,20 +46,18 @@ request::request(std::string_view method, std::string_view target, const header_
   for (const auto& [name, value] : headers) size += name.size() + value.size();
   block_.reserve(size);
   headers_.reserve(headers.size());
+  const auto append = [this](std::string_view text) {
+    block_ += text;
+    return static_cast<std::uint32_t>(text.size());
+  };
   method_ = append(method);
   target_ = append(target);
   remote_address_ = append(remote_address);
   for (const auto& [name, value] : headers) {
-    const auto stored_name = append(name);
-    headers_.emplace_back(stored_name, append(value));
+    const auto name_size = append(name);
+    headers_.emplace_back(name_size, append(value));
   }
   body_ = append(body);
-}
-
-request::span request::append(std::string_view text) {
-  const span result{static_cast<std::uint32_t>(block_.size()), static_cast<std::uint32_t>(text.size())};
-  block_ += text;
-  return result;
 }
 
 std::string_view request::path() const noexcept {
@@ -89,26 +87,25 @@ std::optional<std::string> request::query(std::string_view name) const {
 }
 
 std::string_view request::header(std::string_view name) const noexcept {
-  for (const auto& [stored, value] : headers_) {
-    if (same_name(at(stored), name)) return at(value);
-  }
-  return {};
+  std::optional<std::string_view> found;
+  each_header([&](std::string_view stored, std::string_view value) {
+    if (!found && same_name(stored, name)) found = value;
+  });
+  return found.value_or(std::string_view{});
 }
 
-bool request::has_header(std::string_view name) const noexcept {
-  return count(name) != 0;
-}
+bool request::has_header(std::string_view name) const noexcept { return count(name) != 0; }
 
 std::size_t request::count(std::string_view name) const noexcept {
-  return static_cast<std::size_t>(std::count_if(headers_.begin(), headers_.end(), [&](const auto& header) {
-    return same_name(at(header.first), name);
-  }));
+  std::size_t found = 0;
+  each_header([&](std::string_view stored, std::string_view) { found += same_name(stored, name) ? 1U : 0U; });
+  return found;
 }
 
 request::header_list request::headers() const {
   header_list all;
   all.reserve(headers_.size());
-  for (const auto& [name, value] : headers_) all.emplace_back(at(name), at(value));
+  each_header([&](std::string_view name, std::string_view value) { all.emplace_back(name, value); });
   return all;
 }
 

@@ -16,8 +16,7 @@ void broadcast_total::add(const delivery_report& part) {
   report_.conflated += part.conflated;
   report_.evicted += part.evicted;
   if (--parts_left_ > 0) return;
-  asio::post(resume_on_, [waiter = std::move(*waiter_)]() mutable { std::move(waiter)(); });
-  waiter_.reset();
+  asio::post(resume_on_, [waiter = std::move(waiter_)]() mutable { waiter(); });
 }
 
 void broadcast_part::start(host& where, std::shared_ptr<broadcast_total> total, frame_block* frame,

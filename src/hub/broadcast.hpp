@@ -24,7 +24,7 @@ class broadcast_total {
   /// Called once by each part, on its shard.
   void add(const delivery_report& part);
   /// Completes when every part has been added. One caller, before any part is started.
-  void on_complete(wake_slot::handler_type handler) { waiter_.emplace(std::move(handler)); }
+  void on_complete(resumption<void()> waiter) { waiter_ = std::move(waiter); }
   /// Valid once complete.
   [[nodiscard]] const delivery_report& report() const noexcept { return report_; }
 
@@ -33,7 +33,7 @@ class broadcast_total {
   delivery_report report_;
   std::size_t parts_left_;
   asio::any_io_executor resume_on_;
-  std::optional<wake_slot::handler_type> waiter_;
+  resumption<void()> waiter_;
 };
 
 /// The recipients on one shard. Owns itself until it has learnt every outcome, which may be after it has

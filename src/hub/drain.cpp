@@ -65,7 +65,7 @@ struct hub::drain_state : std::enable_shared_from_this<drain_state> {
     report.undelivered = static_cast<std::size_t>(sum(shards, &shard_counters::discarded) - discarded_before);
     report.elapsed = shared->time->now() - begun;
     for (auto& [executor, waiter] : std::exchange(waiters, {})) {
-      asio::post(executor, [waiter = std::move(waiter)]() mutable { std::move(waiter)(); });
+      asio::post(executor, [waiter = std::move(waiter)]() mutable { waiter(); });
     }
   }
 
@@ -76,7 +76,7 @@ struct hub::drain_state : std::enable_shared_from_this<drain_state> {
   std::uint64_t resets_before;
   std::uint64_t discarded_before;
   std::mutex mutex;
-  std::vector<std::pair<asio::any_io_executor, wake_slot::handler_type>> waiters;
+  std::vector<std::pair<asio::any_io_executor, resumption<void()>>> waiters;
   drain_report report;
   bool given_up = false;
   bool finished = false;
@@ -108,18 +108,16 @@ asio::awaitable<drain_report> hub::drain(std::chrono::nanoseconds deadline) {
   begin_drain(deadline);
   const auto state = drain_;
   const auto resume_on = co_await asio::this_coro::executor;
-  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
-      [&](auto handler) {
+  co_await suspend<void()>([&](auto handler) {
         const std::lock_guard lock{state->mutex};
         if (state->finished) {
-          asio::post(resume_on, [waiter = wake_slot::handler_type{std::move(handler)}]() mutable {
+          asio::post(resume_on, [waiter = resumption<void()>{std::move(handler)}]() mutable {
             std::move(waiter)();
           });
         } else {
           state->waiters.emplace_back(resume_on, std::move(handler));
         }
-      },
-      asio::use_awaitable);
+  });
   co_return state->report;
 }
 

@@ -118,9 +118,8 @@ asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery 
                             ? begun + std::chrono::duration_cast<duration>(how.deadline())
                             : time_point::max();
   const auto total = std::make_shared<broadcast_total>(shards_.size(), co_await asio::this_coro::executor);
-  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
-      [&](auto handler) {
-        total->on_complete(wake_slot::handler_type{std::move(handler)});
+  co_await suspend<void()>([&](auto handler) {
+        total->on_complete(resumption<void()>{std::move(handler)});
         for (const auto& one : shards_) {
           if (one->running_here()) {
             broadcast_part::start(*one, total, what.block(), how, deadline);
@@ -130,8 +129,7 @@ asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery 
             });
           }
         }
-      },
-      asio::use_awaitable);
+  });
   auto report = total->report();
   report.elapsed = shared_->time->now() - begun;
   co_return report;

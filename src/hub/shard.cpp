@@ -81,8 +81,8 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
       problem(std::string{"on_open threw: "} + e.what());
     }
   }
-  asio::co_spawn(executor(), connection_impl::run(opened), [opened](const std::exception_ptr& error) {
-    if (error) opened->force();  // `run` handles what its loops throw; this is for want of memory
+  asio::co_spawn(executor(), connection_impl::run(opened), [self = this](const std::exception_ptr& error) {
+    if (error) self->problem("a connection failed");  // nothing in it throws, unless memory is gone
   });
   if (shared_->draining.load()) opened->begin_close(closed_by::local, close_code::going_away, {});
   return opened;

@@ -9,12 +9,12 @@
 namespace skein::testing::detail {
 namespace {
 
-using handler_slot = std::optional<skein::detail::transport::ready_handler>;
+using skein::detail::transport;
+using skein::detail::wait_result;
 
-void complete(const asio::any_io_executor& executor, handler_slot& slot, error_code ec) {
+void complete(const asio::any_io_executor& executor, transport::ready_handler& slot, error_code ec) {
   if (!slot) return;
-  asio::post(executor, [handler = std::move(*slot), ec]() mutable { std::move(handler)(ec); });
-  slot.reset();
+  asio::post(executor, [handler = std::move(slot), ec]() mutable { handler(wait_result{ec}); });
 }
 
 class memory_transport final : public skein::detail::transport {
@@ -56,11 +56,11 @@ class memory_transport final : public skein::detail::transport {
   }
 
   void wait_readable(ready_handler handler) override {
-    pipe_->readable.emplace(std::move(handler));
+    pipe_->readable = std::move(handler);
     pipe_->notify();
   }
   void wait_writable(ready_handler handler) override {
-    pipe_->writable.emplace(std::move(handler));
+    pipe_->writable = std::move(handler);
     pipe_->notify();
   }
   void shutdown_send() noexcept override { pipe_->server_shut = true; }

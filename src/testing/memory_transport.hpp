@@ -26,8 +26,8 @@ struct memory_pipe {
   bool server_shut = false;                      // the server will write no more
   bool server_closed = false;
   asio::any_io_executor executor;
-  std::optional<skein::detail::transport::ready_handler> readable;
-  std::optional<skein::detail::transport::ready_handler> writable;
+  skein::detail::transport::ready_handler readable;
+  skein::detail::transport::ready_handler writable;
 
   /// Completes the waits whose condition holds now.
   void notify();

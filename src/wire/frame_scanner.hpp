@@ -19,7 +19,7 @@ class frame_scanner {
   struct step {
     std::size_t bytes = 0;        ///< of the input that belong to the current frame
     std::uint64_t frames = 0;     ///< of the message, up to and with the current frame
-    bool frame_complete = false;  ///< the frame ends with them
+    bool message_complete = false;  ///< the last frame of a message ends with them
   };
   [[nodiscard]] step advance(std::string_view input) noexcept {
     step result;
@@ -65,7 +65,7 @@ class frame_scanner {
     if (data && final_frame) message_frames_ = 0;
     header_filled_ = 0;
     header_needed_ = 2;
-    result.frame_complete = true;
+    result.message_complete = data && final_frame;
     return result;
   }
 

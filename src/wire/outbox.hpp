@@ -9,10 +9,11 @@
 //
 // Not thread-safe; everything happens inside `protocol_engine::feed`.
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/execution.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <cstddef>
@@ -21,10 +22,11 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace skein::detail {
 
-/// One suspended operation at a time, in memory that is kept.
+/// One suspended operation at a time. Its memory is kept for the next one until `release`.
 class operation_slot {
  public:
   /// Resumed with input bytes; returns how many it took.
@@ -42,6 +44,14 @@ class operation_slot {
   ~operation_slot() {
     if (operation_) operation_->destroy();
     ::operator delete(memory_);
+  }
+
+  /// Gives memory back that no operation needs now.
+  void release() noexcept {
+    if (operation_) return;
+    ::operator delete(memory_);
+    memory_ = nullptr;
+    size_ = 0;
   }
 
   [[nodiscard]] bool occupied() const noexcept { return operation_ != nullptr; }
@@ -83,11 +93,63 @@ class operation_slot {
   std::size_t size_ = 0;
 };
 
+/// What Beast posts, until the engine runs it. In the way that it is fed here Beast never posts (it would find a second
+/// frame in its buffer, or a busy lock); should it do so all the same, nothing is lost.
+class posted_functions {
+ public:
+  template <class Function>
+  void push(Function function) {
+    functions_.push_back(std::make_unique<model<Function>>(std::move(function)));
+  }
+  [[nodiscard]] bool empty() const noexcept { return functions_.empty(); }
+  void run() {
+    for (auto& one : std::exchange(functions_, {})) one->call();
+  }
+
+ private:
+  struct erased {
+    virtual ~erased() = default;
+    virtual void call() = 0;
+  };
+  template <class Function>
+  struct model final : erased {
+    explicit model(Function f) : function(std::move(f)) {}
+    void call() override { std::move(function)(); }
+    Function function;
+  };
+  std::vector<std::unique_ptr<erased>> functions_;
+};
+
+/// The executor of the stream: one word, and no work is counted. Its context only holds Beast's services.
+class outbox_executor {
+ public:
+  explicit outbox_executor(posted_functions& posted) noexcept : posted_(&posted) {}
+
+  template <class Function>
+  void execute(Function function) const {
+    posted_->push(std::move(function));
+  }
+  [[nodiscard]] boost::asio::execution_context& query(boost::asio::execution::context_t) const noexcept {
+    static boost::asio::io_context services{1};  // never run
+    return services;
+  }
+  static constexpr boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) noexcept {
+    return boost::asio::execution::blocking.never;
+  }
+  [[nodiscard]] outbox_executor require(boost::asio::execution::blocking_t::never_t) const noexcept { return *this; }
+
+  friend bool operator==(const outbox_executor& a, const outbox_executor& b) noexcept { return a.posted_ == b.posted_; }
+  friend bool operator!=(const outbox_executor& a, const outbox_executor& b) noexcept { return !(a == b); }
+
+ private:
+  posted_functions* posted_;
+};
+
 class outbox {
  public:
-  using executor_type = boost::asio::any_io_executor;
+  using executor_type = outbox_executor;
 
-  explicit outbox(executor_type executor) : executor_(std::move(executor)) {}
+  explicit outbox(posted_functions& posted) : executor_(posted) {}
   [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
 
   // What the engine does.
@@ -99,6 +161,12 @@ class outbox {
   [[nodiscard]] std::string_view output() const noexcept { return written_; }
   void clear_output() noexcept { written_.clear(); }
   [[nodiscard]] bool wants_completion() const noexcept { return writing_.occupied(); }
+  /// Gives memory back that an idle engine does not need.
+  void release() noexcept {
+    reading_.release();
+    writing_.release();
+    if (written_.empty()) written_ = std::string{};
+  }
   /// Completes the waiting write or teardown.
   void complete_write() { writing_.resume({}); }
 

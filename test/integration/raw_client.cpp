@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,6 +33,14 @@ bool ready(int fd, short events, std::chrono::milliseconds limit) {
     if (errno != EINTR) fail("poll");
   }
 }
+
+// Both ends of every connection are in the test's process; a soft limit of 1,024 descriptors is common.
+const bool more_descriptors = [] {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return false;
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, 8'192);
+  return ::setrlimit(RLIMIT_NOFILE, &files) == 0;
+}();
 
 bool same_name(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
