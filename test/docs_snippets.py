@@ -19,7 +19,7 @@ import re
 import sys
 import textwrap
 
-SNIPPET = re.compile(r"<!-- snippet: (\S+) (\S+) -->\n(```\w*\n)(.*?)(\n```)", re.DOTALL)
+SNIPPET = re.compile(r"<!-- snippet: (\S+) (\S+) -->\n(```\w*\n)((?:(?!```).*\n)*)```")
 TAG = re.compile(r"^\s*(?://|#) \[/?\w+\]\s*$")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
@@ -37,14 +37,14 @@ def region(source, tag):
             inside.append(line)
     if not found or active:
         raise LookupError(f"{source} has no region [{tag}]")
-    return textwrap.dedent("\n".join(inside)).strip("\n")
+    return textwrap.dedent("\n".join(inside)).strip("\n") + "\n"
 
 
 def check_page(root, page, update):
     problems = []
 
     def quote(match):
-        source, tag, fence, quoted, end = match.groups()
+        source, tag, fence, quoted = match.groups()
         try:
             text = region(root / source, tag)
         except (LookupError, FileNotFoundError) as error:
@@ -54,7 +54,7 @@ def check_page(root, page, update):
             return match.group(0)
         if not update:
             problems.append(f"{page}: [{tag}] of {source} is quoted as it is not; run {sys.argv[0]} ROOT --update")
-        return f"<!-- snippet: {source} {tag} -->\n{fence}{text}{end}"
+        return f"<!-- snippet: {source} {tag} -->\n{fence}{text}```"
 
     before = page.read_text()
     after = SNIPPET.sub(quote, before)

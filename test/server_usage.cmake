@@ -18,7 +18,7 @@ expect(2 --config /nowhere/skein.toml)
 expect(2 --port)
 set(ENV{WEBSOCKET_MAX_CONNECTIONS} none)
 expect(2)
-set(ENV{WEBSOCKET_MAX_CONNECTIONS})
+unset(ENV{WEBSOCKET_MAX_CONNECTIONS})
 expect(1 --address 192.0.2.1)
 
 execute_process(COMMAND ${SERVER} --print-options-markdown OUTPUT_VARIABLE printed RESULT_VARIABLE status)

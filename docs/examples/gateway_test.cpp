@@ -46,6 +46,7 @@ TEST_SUITE("examples: gateway") {
     CHECK(field(written[2], "channel") == "market_data");
   }
 
+  // [then_read_waits]
   TEST_CASE_FIXTURE(with_gateway, "prices run while a subscriber is here, and stop when it goes") {
     client.will_read_text(R"({"type":"subscribe","channels":["market_data"]})").then_read_waits();
     spawn()(entrance.serve(client));
@@ -55,6 +56,7 @@ TEST_SUITE("examples: gateway") {
     testing::settle(context);
     CHECK_FALSE(entrance.prices().running());
   }
+  // [/then_read_waits]
 
   TEST_CASE_FIXTURE(with_gateway, "who unsubscribes hears no more prices") {
     const auto& written = answers({R"({"type":"subscribe","channels":["market_data"]})",

@@ -33,6 +33,7 @@ inline void beast_close_socket(outbox&) {}
 namespace {
 
 constexpr unsigned char close_frame_byte = 0x88;
+constexpr std::size_t least_reserved = 1024;
 
 class beast_engine final : public protocol_engine {
  public:
@@ -91,6 +92,8 @@ class beast_engine final : public protocol_engine {
       auto chunk = bytes.substr(used, step.bytes);
       used += step.bytes;
       delivered_ = false;
+      // As much as has come, never as much as was declared.
+      if (step.bytes > least_reserved) message_.reserve(message_.size() + step.bytes);
       while (!chunk.empty() && !over_) {
         if (!reading_) start_reading();
         pump();

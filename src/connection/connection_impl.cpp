@@ -341,7 +341,7 @@ void connection_impl::flush() {
       mark();
       break;
     }
-    const auto count = channel_.gather(buffers, max_write_bytes);
+    const auto count = channel_.gather(buffers, max_write_bytes, host_->gather_scratch());
     std::size_t total = 0;
     for (std::size_t i = 0; i < count; ++i) total += buffers[i].iov_len;
     error_code ec;
@@ -353,15 +353,18 @@ void connection_impl::flush() {
     }
     counters.wire_bytes_out.add(n);
     const auto bytes_before = channel_.bytes();
+    std::uint64_t messages = 0;
+    std::uint64_t payload = 0;
     channel_.consume(n, [&](send_channel::item& done) {
-      const auto size = done.frame->payload().size();
-      ++messages_out_;
-      bytes_out_ += size;
-      counters.messages_out.add();
-      counters.bytes_out.add(size);
-      counters.queued_messages.subtract(1);
+      ++messages;
+      payload += done.frame->payload().size();
       if (done.sink) done.sink->settle(outcome::written, false);
     });
+    messages_out_ += messages;
+    bytes_out_ += payload;
+    counters.messages_out.add(messages);
+    counters.bytes_out.add(payload);
+    counters.queued_messages.subtract(messages);
     counters.queued_bytes.subtract(bytes_before - channel_.bytes());
     if (n < total) {
       stall(n > 0);
@@ -453,8 +456,8 @@ void connection_impl::end(bool reset) {
     self->owner_.wake();
     const auto waiters = std::exchange(self->end_waiters_, nullptr);
     if (!waiters) return;
-    for (auto& [executor, waiter] : *waiters) {
-      asio::post(executor, [waiter = std::move(waiter)]() mutable { waiter(); });
+    for (auto& [executor, waiting] : *waiters) {
+      asio::post(executor, [waiter = std::move(waiting)]() mutable { waiter(); });
     }
   });
 }

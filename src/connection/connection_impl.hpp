@@ -96,6 +96,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   void abandon() noexcept;
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
 
+  /// Brings what the next `offer` touches into the cache.
+  void prefetch() const noexcept { channel_.prefetch(); }
+  [[nodiscard]] const void* hot() const noexcept { return &channel_; }
+
   bool marked = false;      ///< for the host: waiting for `flush`
   admission_ticket ticket;  ///< for the host: given back when the connection has ended
 

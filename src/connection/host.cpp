@@ -4,6 +4,7 @@ namespace skein::detail {
 
 namespace {
 constexpr std::size_t read_buffer_size = 64 * 1024;
+constexpr std::size_t gather_size = 32 * 1024;
 }
 
 host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const manager_options& options)
@@ -18,7 +19,8 @@ host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const ma
       pings_{options.limits.max_pings_per_second, options.limits.ping_burst},
       alarm_(time_->make_alarm(executor_, [this] { ring(); })),
       read_buffer_(read_buffer_size),
-      scratch_(scratch_size(engine_)) {}
+      scratch_(scratch_size(engine_)),
+      gather_(gather_size) {}
 
 void host::ring() {
   armed_ = time_point::max();

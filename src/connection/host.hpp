@@ -82,6 +82,8 @@ class host {
   /// What is read goes here, and is used up before anything else is read.
   [[nodiscard]] std::span<char> read_buffer() noexcept { return read_buffer_; }
   [[nodiscard]] std::span<char> engine_scratch() noexcept { return scratch_; }
+  /// What is written may be put together here, for one write.
+  [[nodiscard]] std::span<char> gather_scratch() noexcept { return gather_; }
   [[nodiscard]] const engine_options& engine() const noexcept { return engine_; }
 
   /// Both loops of the connection have ended.
@@ -109,6 +111,7 @@ class host {
   time_point armed_ = time_point::max();
   std::vector<char> read_buffer_;
   std::vector<char> scratch_;
+  std::vector<char> gather_;
 };
 
 }  // namespace skein::detail

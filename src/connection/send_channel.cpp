@@ -1,5 +1,6 @@
 #include "connection/send_channel.hpp"
 
+#include <cstring>
 #include <utility>
 
 namespace skein::detail {
@@ -20,7 +21,9 @@ send_channel::admission send_channel::push(item& what, std::string_view key, ite
     const bool begun = sequence == head_ && front_offset_ > 0;
     if (waiting && !begun) {
       auto& place = at(sequence);
-      bytes_ = bytes_ - place.wire_size + what.wire_size;
+      const auto bytes_then = bytes_ - place.wire_size + what.wire_size;
+      if (bytes_then > limits_.bytes && bytes_then > bytes_ && size() > 1) return admission::full;
+      bytes_ = bytes_then;
       replaced_item = std::exchange(place, std::move(what));
       return admission::replaced;
     }
@@ -36,30 +39,52 @@ send_channel::admission send_channel::push(item& what, std::string_view key, ite
   return admission::queued;
 }
 
-std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes) const noexcept {
+std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes,
+                                 std::span<char> scratch) const noexcept {
+  constexpr std::size_t small = 1024;
   std::size_t count = 0;
   std::size_t total = 0;
+  std::size_t copied = 0;
+  bool open_copy = false;  // the last buffer ends where the next copy goes
   const auto add = [&](std::string_view bytes) {
     if (bytes.empty()) return;
     buffers[count++] = {const_cast<char*>(bytes.data()), bytes.size()};
     total += bytes.size();
+    open_copy = false;
   };
-  const auto add_frame = [&](const item& what, std::size_t offset) {
-    const auto view = what.compressed ? what.frame->compressed(0) : what.frame->plain();
-    if (offset < view.head.size()) {
-      add(view.head.substr(offset));
-      add(view.tail);
-    } else {
-      add(view.tail.substr(offset - view.head.size()));
-    }
+  const auto add_copy = [&](std::string_view bytes) {
+    if (!open_copy) buffers[count++] = {scratch.data() + copied, 0};
+    std::memcpy(scratch.data() + copied, bytes.data(), bytes.size());
+    buffers[count - 1].iov_len += bytes.size();
+    copied += bytes.size();
+    total += bytes.size();
+    open_copy = true;
+  };
+  const auto view_of = [](const item& what) {
+    return what.compressed ? what.frame->compressed(0) : what.frame->plain();
   };
   auto next = head_;
-  if (front_offset_ > 0) add_frame(at(next++), front_offset_);
-  if (count < buffers.size() && control_bytes() > 0) {
-    add(std::string_view{special_->control}.substr(special_->control_offset));
+  if (front_offset_ > 0) {
+    const auto view = view_of(at(next++));
+    if (front_offset_ < view.head.size()) {
+      add(view.head.substr(front_offset_));
+      add(view.tail);
+    } else {
+      add(view.tail.substr(front_offset_ - view.head.size()));
+    }
   }
+  if (control_bytes() > 0) add(std::string_view{special_->control}.substr(special_->control_offset));
+  const bool alone = tail_ - next == 1;
   // A frame may need two buffers.
-  while (next != tail_ && count + 2 <= buffers.size() && total < max_bytes) add_frame(at(next++), 0);
+  while (next != tail_ && count + 2 <= buffers.size() && total < max_bytes) {
+    const auto view = view_of(at(next++));
+    if (!alone && view.tail.empty() && view.head.size() <= small && view.head.size() <= scratch.size() - copied) {
+      add_copy(view.head);
+    } else {
+      add(view.head);
+      add(view.tail);
+    }
+  }
   if (next == tail_ && count < buffers.size() && close_queued()) {
     add(std::string_view{special_->close}.substr(special_->close_offset));
   }

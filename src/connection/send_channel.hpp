@@ -79,8 +79,10 @@ class send_channel {
   }
 
   /// Fills `buffers` with what is to be written next, in order, at most `max_bytes` unless one buffer alone
-  /// is larger.
-  [[nodiscard]] std::size_t gather(std::span<iovec> buffers, std::size_t max_bytes) const noexcept;
+  /// is larger. Small frames that stand in a row are copied into `scratch`, where there is room: the kernel
+  /// takes one buffer more quickly than many. The scratch memory must stay as it is until the write.
+  [[nodiscard]] std::size_t gather(std::span<iovec> buffers, std::size_t max_bytes,
+                                   std::span<char> scratch) const noexcept;
   /// The first `n` bytes of what `gather` gave were written. `written(item&)` is called for every message
   /// that went completely.
   template <class Written>
@@ -116,6 +118,11 @@ class send_channel {
   }
   [[nodiscard]] bool close_queued() const noexcept { return special_ && !special_->close.empty(); }
   [[nodiscard]] bool close_written() const noexcept { return close_written_; }
+
+  /// Brings the place of the next message into the cache.
+  void prefetch() const noexcept {
+    if (ring_) __builtin_prefetch(&at(tail_), 1);
+  }
 
   /// Gives memory back that an idle connection does not need.
   void shrink() noexcept;

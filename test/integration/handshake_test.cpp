@@ -2,8 +2,6 @@
 
 #include "test_server.hpp"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -50,6 +48,12 @@ std::string upgrade_with(std::string_view name, std::string_view line) {
 
 std::uint64_t refused(const test_server& server, skein::refusal_reason why) {
   return server.stats().refused[static_cast<std::size_t>(why)];
+}
+
+// Tokens of HTTP have no case.
+bool same(std::string text, std::string_view lower_case) {
+  for (auto& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  return text == lower_case;
 }
 
 bool is_open(raw_client& client) {
@@ -121,8 +125,8 @@ TEST_SUITE("handshake") {
     const auto answer = client.open();
     CHECK(answer.status == 101);
     CHECK(answer.header("Sec-WebSocket-Accept") == sample_accept);
-    CHECK(answer.header("Upgrade") == "websocket");
-    CHECK(answer.header("Connection") == "Upgrade");
+    CHECK(same(answer.header("Upgrade"), "websocket"));
+    CHECK(same(answer.header("Connection"), "upgrade"));
     CHECK_FALSE(answer.has("Sec-WebSocket-Extensions"));
     CHECK_FALSE(answer.has("Sec-WebSocket-Protocol"));
     CHECK(is_open(client));
@@ -225,8 +229,8 @@ TEST_SUITE("handshake") {
       CAPTURE(request);
       const auto answer = ask(server, request);
       CHECK(answer.status == 426);
-      CHECK(answer.header("Upgrade") == "websocket");
-      CHECK(answer.header("Connection").find("pgrade") != std::string::npos);
+      CHECK(same(answer.header("Upgrade"), "websocket"));
+      CHECK(same(answer.header("Connection"), "upgrade"));
     }
     CHECK(refused(server, skein::refusal_reason::malformed) == 7);
     CHECK(server.serves());
@@ -628,13 +632,7 @@ TEST_SUITE("HTTP") {
     raw_client waiting{server.port()};
     waiting.send(get("/readyz"));
     CHECK(waiting.read_answer().status == 200);
-    asio::io_context context;
-    bool done = false;
-    asio::co_spawn(context, server.manager().drain(5s), [&](const std::exception_ptr& error, const skein::drain_report&) {
-      done = error == nullptr;
-    });
-    context.run();
-    REQUIRE(done);
+    await(server.manager().drain(5s));
     waiting.send(get("/readyz"));
     CHECK(waiting.read_answer().status == 503);
     CHECK(ask(server, get("/healthz")).status == 200);

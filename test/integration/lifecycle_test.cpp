@@ -3,8 +3,6 @@
 
 #include "test_server.hpp"
 
-#include <skein/testing.hpp>
-
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -97,7 +95,7 @@ asio::awaitable<void> close_with_4321(skein::connection& client) {
 }
 
 asio::awaitable<void> read_until_the_end(skein::connection& client) {
-  while (co_await client.read()) {
+  while (const auto received = co_await client.read()) {
   }
 }
 
@@ -107,7 +105,8 @@ asio::awaitable<void> note_reason(skein::connection& client, shared& notes) {
   const auto& why = client.close_reason();
   notes.note("by " + std::to_string(static_cast<int>(why.by)) + " code " + std::to_string(static_cast<int>(why.code)) + " " +
              why.text);
-  if (co_await client.read()) notes.note("a message behind the end");
+  const auto more = co_await client.read();
+  if (more) notes.note("a message behind the end");
 }
 
 asio::awaitable<void> read_after_the_end(skein::connection& client, shared& notes) {
@@ -397,7 +396,7 @@ TEST_SUITE("closing") {
     auto client = connected(server);
     const auto connection = all.wait_for(0);
     auto closing = std::async(std::launch::async, [connection] {
-      skein::testing::run(connection->close(static_cast<close_code>(4002), "from afar"), 20s);
+      await(connection->close(static_cast<close_code>(4002), "from afar"));
     });
     const auto close = client.read_message();
     REQUIRE(close);
@@ -409,10 +408,10 @@ TEST_SUITE("closing") {
     closing.get();
     CHECK_FALSE(connection->is_open());
     // Closed is closed: at once, and without an effect.
-    skein::testing::run(connection->close(close_code::normal, {}));
+    await(connection->close(close_code::normal, {}));
     connection->post_close();
-    CHECK(skein::testing::run(connection->write(text("too late"))) == skein::outcome::closed);
-    CHECK(skein::testing::run(connection->send(text("too late"), skein::delivery().until_written())) ==
+    CHECK(await(connection->write(text("too late"))) == skein::outcome::closed);
+    CHECK(await(connection->send(text("too late"), skein::delivery().until_written())) ==
           skein::outcome::closed);
     connection->post_send(text("too late"));
     check_settled(server);
@@ -425,14 +424,14 @@ TEST_SUITE("closing") {
     test_server server{options};
     auto client = connected(server);
     const auto id = all.wait_for(0)->id();
-    CHECK(skein::testing::run(server.manager().close(id, static_cast<close_code>(4003), {})));
+    CHECK(await(server.manager().close(id, static_cast<close_code>(4003), {})));
     CHECK(close_code_of(client.read_message()->payload) == 4003);
     client.send(close_frame(4003));
     client.read_to_end();
     REQUIRE(server.wait_for_closed(1));
-    CHECK_FALSE(skein::testing::run(server.manager().close(id, close_code::normal, {})));
-    CHECK_FALSE(skein::testing::run(server.manager().close(0, close_code::normal, {})));
-    CHECK(skein::testing::run(server.manager().send_to(id, text("x"), {})) == skein::outcome::closed);
+    CHECK_FALSE(await(server.manager().close(id, close_code::normal, {})));
+    CHECK_FALSE(await(server.manager().close(0, close_code::normal, {})));
+    CHECK(await(server.manager().send_to(id, text("x"), {})) == skein::outcome::closed);
   }
 
   TEST_CASE("a code that may not be sent is refused") {
@@ -445,7 +444,7 @@ TEST_SUITE("closing") {
     for (const int code : {1, 999, 1004, 1005, 1006, 1015, 2999, 5000}) {
       CHECK_THROWS_AS(connection->post_close(static_cast<close_code>(code)), std::invalid_argument);
     }
-    CHECK_THROWS_AS(skein::testing::run(connection->close(close_code::abnormal, {})), std::invalid_argument);
+    CHECK_THROWS_AS(await(connection->close(close_code::abnormal, {})), std::invalid_argument);
     connection->post_close(close_code::none);
     const auto close = client.read_message();
     REQUIRE(close);
@@ -653,7 +652,7 @@ TEST_SUITE("sending") {
           } else if (t % 3 == 1) {
             server.manager().post_broadcast(text(std::move(payload)));
           } else {
-            skein::testing::run(connection->write(text(std::move(payload))));
+            await(connection->write(text(std::move(payload))));
           }
         }
       });
@@ -690,8 +689,7 @@ TEST_SUITE("sending") {
     std::atomic<int> taken{0};
     std::thread sender{[&] {
       for (int i = 0; i < messages; ++i) {
-        skein::testing::run(connection->send(text(std::to_string(i) + ' ' + std::string(10'000, 'x')), skein::delivery().wait()),
-                            60s);
+        await(connection->send(text(std::to_string(i) + ' ' + std::string(10'000, 'x')), skein::delivery().wait()));
         ++taken;
       }
     }};
@@ -721,7 +719,7 @@ TEST_SUITE("sending") {
     skein::delivery_report sum;
     for (int i = 0; i < messages; ++i) {
       // Awaited until the quick one has it; the slow one is pending.
-      const auto report = skein::testing::run(server.manager().broadcast(
+      const auto report = await(server.manager().broadcast(
           text(std::to_string(i) + ' ' + std::string(4'000, 'x')), skein::delivery().deadline(5ms)));
       REQUIRE(report.balanced());
       sum.matched += report.matched;
@@ -763,7 +761,7 @@ TEST_SUITE("sending") {
     auto client = connected(server, "/mute", 8'192);
     const auto connection = all.wait_for(0);
     const auto send = [&](int i, const skein::delivery& how) {
-      return skein::testing::run(connection->send(text(std::to_string(i) + ' ' + std::string(30'000, 'x')), how));
+      return await(connection->send(text(std::to_string(i) + ' ' + std::string(30'000, 'x')), how));
     };
     skein::delivery dropping, conflating;
     dropping.drop();
@@ -830,7 +828,7 @@ TEST_SUITE("sending") {
       how.deadline(20ms);
       if (i % 3 == 1) how.drop();
       if (i % 3 == 2) how.conflate("k");
-      const auto report = skein::testing::run(server.manager().broadcast(text(std::string(20'000, 'x')), how));
+      const auto report = await(server.manager().broadcast(text(std::string(20'000, 'x')), how));
       CAPTURE(i);
       CHECK(report.matched == report.written + report.dropped + report.closed + report.pending);
       CHECK(report.balanced());
@@ -853,7 +851,7 @@ TEST_SUITE("sending") {
     sleepers.clear();
     doomed.clear();
     REQUIRE(eventually([&] { return server.stats().active == 0; }));
-    const auto empty = skein::testing::run(server.manager().broadcast(text("x"), {}));
+    const auto empty = await(server.manager().broadcast(text("x"), {}));
     CHECK(empty.matched == 0);
     CHECK(empty.balanced());
     check_settled(server);
@@ -873,7 +871,7 @@ TEST_SUITE("sending") {
     // Connections are opened one after the other, so the first is the first client's.
     const auto first = all.wait_for(0)->id();
     const auto count = [&](const skein::delivery& how, const char* what) {
-      const auto report = skein::testing::run(server.manager().broadcast(text(what), how));
+      const auto report = await(server.manager().broadcast(text(what), how));
       CHECK(report.written == report.matched);
       return report.matched;
     };
@@ -889,8 +887,8 @@ TEST_SUITE("sending") {
     for (std::size_t i = 0; i < expected.size(); ++i) {
       for (const auto& one : expected[i]) CHECK(clients[i].read_message()->payload == one);
     }
-    CHECK_THROWS_AS(skein::testing::run(server.manager().broadcast({}, {})), std::invalid_argument);
-    CHECK_THROWS_AS(skein::testing::run(server.manager().broadcast(text("x"), skein::delivery().wait())),
+    CHECK_THROWS_AS(await(server.manager().broadcast({}, {})), std::invalid_argument);
+    CHECK_THROWS_AS(await(server.manager().broadcast(text("x"), skein::delivery().wait())),
                     std::invalid_argument);
   }
 
@@ -1020,7 +1018,7 @@ TEST_SUITE("churn") {
       });
     }
     for (int i = 0; i < 500; ++i) {
-      const auto report = skein::testing::run(server.manager().broadcast(text("tick"), {}));
+      const auto report = await(server.manager().broadcast(text("tick"), {}));
       REQUIRE(report.balanced());
       REQUIRE(report.pending == 0);
     }
@@ -1047,7 +1045,7 @@ TEST_SUITE("drain") {
     std::vector<raw_client> clients;
     for (int i = 0; i < 30; ++i) clients.push_back(connected(server, i % 2 == 0 ? "/mute" : "/echo"));
     server.manager().post_broadcast(text("the last message"));
-    auto draining = std::async(std::launch::async, [&] { return skein::testing::run(server.manager().drain(20s), 60s); });
+    auto draining = std::async(std::launch::async, [&] { return await(server.manager().drain(20s)); });
     for (auto& one : clients) {
       const auto last = one.read_message();
       REQUIRE(last);
@@ -1088,7 +1086,7 @@ TEST_SUITE("drain") {
     }};
     std::thread reading{[&] { mute.read_to_end(); }};
     const auto begun = std::chrono::steady_clock::now();
-    const auto report = skein::testing::run(server.manager().drain(500ms), 60s);
+    const auto report = await(server.manager().drain(500ms));
     CHECK(std::chrono::steady_clock::now() - begun < 5s);
     CHECK(report.clean == 1);
     CHECK(report.forced == 2);
@@ -1107,7 +1105,7 @@ TEST_SUITE("drain") {
     };
     test_server server{quiet_options(), {}, route("/hang", [&](skein::connection& who) { return hang(who, notes); })};
     auto client = connected(server, "/hang");
-    auto draining = std::async(std::launch::async, [&] { return skein::testing::run(server.manager().drain(300ms), 60s); });
+    auto draining = std::async(std::launch::async, [&] { return await(server.manager().drain(300ms)); });
     CHECK(close_code_of(client.read_message()->payload) == 1001);
     client.send(close_frame(1001));
     CHECK(client.read_to_end() != stream_end::open);
@@ -1121,14 +1119,14 @@ TEST_SUITE("drain") {
   TEST_CASE("a second call waits for the same shutdown, and both get its report") {
     test_server server;
     auto client = connected(server);
-    auto first = std::async(std::launch::async, [&] { return skein::testing::run(server.manager().drain(20s), 60s); });
+    auto first = std::async(std::launch::async, [&] { return await(server.manager().drain(20s)); });
     CHECK(close_code_of(client.read_message()->payload) == 1001);
-    auto second = std::async(std::launch::async, [&] { return skein::testing::run(server.manager().drain(20s), 60s); });
+    auto second = std::async(std::launch::async, [&] { return await(server.manager().drain(20s)); });
     client.send(close_frame(1001));
     CHECK(client.read_to_end() == stream_end::closed);
     CHECK(first.get().clean == 1);
     CHECK(second.get().clean == 1);
-    CHECK(skein::testing::run(server.manager().drain(1s)).clean == 1);
+    CHECK(await(server.manager().drain(1s)).clean == 1);
   }
 
   TEST_CASE("a shutdown keeps its pace") {
@@ -1138,7 +1136,7 @@ TEST_SUITE("drain") {
     test_server server{options};
     std::vector<raw_client> clients;
     for (int i = 0; i < 30; ++i) clients.push_back(connected(server));
-    auto draining = std::async(std::launch::async, [&] { return skein::testing::run(server.manager().drain(20s), 60s); });
+    auto draining = std::async(std::launch::async, [&] { return await(server.manager().drain(20s)); });
     for (auto& one : clients) {
       CHECK(close_code_of(one.read_message()->payload) == 1001);
       one.send(close_frame(1001));

@@ -8,11 +8,18 @@
 #include <skein/manager.hpp>
 #include <skein/server.hpp>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +27,21 @@ namespace skein::test {
 
 inline asio::awaitable<void> echo(connection& client) {
   while (auto received = co_await client.read()) co_await client.write(std::move(*received));
+}
+
+/// Runs a coroutine on a thread of its own, which lives as long as the process, and waits for its end. A context that went
+/// away with the call would go too early for the shards: they let go of it a little after they have resumed it.
+template <class T>
+T await(asio::awaitable<T> task) {
+  static auto& context = *new asio::io_context{1};
+  static auto& runner = *new std::thread{[] {
+    const auto work = asio::make_work_guard(context);
+    context.run();
+  }};
+  static_cast<void>(runner);
+  auto result = asio::co_spawn(context, std::move(task), asio::use_future);
+  if (result.wait_for(3 * patience) != std::future_status::ready) throw timed_out{"a coroutine does not end"};
+  return result.get();
 }
 
 /// Two shards, and no pings: frames that come unasked would make a conversation depend on time.
