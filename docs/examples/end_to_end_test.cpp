@@ -38,7 +38,8 @@ struct with_manager : real_manager {
 
   std::unique_ptr<testing::memory_peer> connect() {
     const request opening{"GET", "/ws", {{"Host", "localhost"}}, "127.0.0.1:1"};
-    return testing::connect(*hub, [this](connection& client) { return entrance.serve(client); }, opening);
+    return testing::connect(
+        *hub, [this](connection& client) { return entrance.serve(client); }, opening);
   }
   /// What the peer was sent of this type, after it had said something.
   std::vector<message> answers(testing::memory_peer& peer, const char* request, std::string_view type) {
@@ -61,8 +62,8 @@ TEST_SUITE("examples: end to end") {
     answers(*owner, subscribe_to_all, "subscribed");
     answers(*other, subscribe_to_all, "subscribed");
 
-    const auto updates =
-        answers(*owner, R"({"type":"place_order","symbol":"AAPL","side":"buy","quantity":10})", "order_update");
+    const auto updates = answers(
+        *owner, R"({"type":"place_order","symbol":"AAPL","side":"buy","quantity":10})", "order_update");
 
     REQUIRE(updates.size() == 3);
     CHECK(field(updates[0], "status") == "accepted");
@@ -108,7 +109,7 @@ TEST_SUITE("examples: end to end") {
   // [virtual_clock]
   TEST_CASE_FIXTURE(real_manager, "a peer that answers no ping is closed with 4000") {
     auto silent = [](connection& client) -> asio::awaitable<void> {
-      while (co_await client.read()) {
+      while (const auto got = co_await client.read()) {
       }
     };
     auto peer = testing::connect(*hub, silent);

@@ -1,8 +1,8 @@
 #pragma once
 
 // Three small business modules behind one route, as a model for your own: `orders` sends to one connection,
-// `market_data` to those that subscribed, `notifications` to everybody. `gateway` is the handler that reads requests and
-// calls them; docs/reference/gateway.md has its messages.
+// `market_data` to those that subscribed, `notifications` to everybody. `gateway` is the handler that reads
+// requests and calls them; docs/reference/gateway.md has its messages.
 
 #include <skein/container.hpp>
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the tests of the example modules share. No sockets and no sleeps: a module's interval is zero, its executor is the
-// test's own context, and what it sends is found in the mock's record.
+// What the tests of the example modules share. No sockets and no sleeps: a module's interval is zero, its
+// executor is the test's own context, and what it sends is found in the mock's record.
 
 #include "messages.hpp"
 #include "orders.hpp"
@@ -9,7 +9,9 @@
 #include <skein/testing.hpp>
 
 #include <boost/json/parse.hpp>
+
 #include <doctest/doctest.h>
+
 #include <exception>
 #include <string>
 #include <vector>

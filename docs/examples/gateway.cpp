@@ -17,7 +17,8 @@ constexpr std::size_t max_alert_bytes = 500;
 // The channels that a request names; all of them are known.
 std::vector<channel> requested_channels(const json::object& request) {
   const auto* names = request.if_contains("channels");
-  if (names == nullptr || !names->is_array()) throw bad_request("bad_field", "\"channels\" must be a list of names");
+  if (names == nullptr || !names->is_array())
+    throw bad_request("bad_field", "\"channels\" must be a list of names");
   std::vector<channel> result;
   for (const auto& name : names->get_array()) {
     const auto known = name.is_string() ? channel_named(name.get_string()) : std::nullopt;
@@ -31,7 +32,9 @@ prepared_message confirm(const char* type, const json::object& request) {
   return json_message({{"type", type}, {"channels", request.at("channels")}});
 }
 
-prepared_message pong() { return json_message({{"type", "pong"}}); }
+prepared_message pong() {
+  return json_message({{"type", "pong"}});
+}
 
 prepared_message error_message(const bad_request& problem) {
   return json_message({{"type", "error"}, {"code", problem.code}, {"message", problem.what()}});

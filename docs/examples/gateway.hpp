@@ -28,8 +28,8 @@ class gateway {
   /// `hub` must outlive what `spawn` starts.
   gateway(manager& hub, const spawner& spawn, const gateway_options& options = {});
 
-  /// The coroutine handler: completes when the connection has ended. The gateway must outlive it. A client that makes
-  /// three errors is closed with 1008.
+  /// The coroutine handler: completes when the connection has ended. The gateway must outlive it. A client
+  /// that makes three errors is closed with 1008.
   asio::awaitable<void> serve(connection& client);
 
   [[nodiscard]] const market_data& prices() const noexcept { return *market_data_; }
@@ -37,7 +37,8 @@ class gateway {
  private:
   class visit;
 
-  asio::awaitable<void> answer(connection& client, const std::shared_ptr<session>& mine, const message& received);
+  asio::awaitable<void> answer(connection& client, const std::shared_ptr<session>& mine,
+                               const message& received);
   asio::awaitable<void> subscribe(connection& client, session& mine, const json::object& request);
   asio::awaitable<void> unsubscribe(connection& client, session& mine, const json::object& request);
 

@@ -1,5 +1,6 @@
-#include "examples_test.hpp"
 #include "gateway.hpp"
+
+#include "examples_test.hpp"
 
 #include <algorithm>
 
@@ -78,7 +79,8 @@ TEST_SUITE("examples: gateway") {
     client.will_read_text(R"({"type":"place_order","symbol":"AAPL","side":"buy","quantity":10})");
     spawn()(entrance.serve(client));
     testing::settle(context);
-    CHECK(sent("order_update", "status") == std::vector<std::string>{"accepted", "partially_filled", "filled"});
+    CHECK(sent("order_update", "status") ==
+          std::vector<std::string>{"accepted", "partially_filled", "filled"});
     CHECK(std::ranges::all_of(hub.record(), [](const auto& each) { return each.to == connection_id{42}; }));
     client.peer_closes();
     testing::settle(context);
@@ -101,7 +103,8 @@ TEST_SUITE("examples: gateway") {
     CHECK(error_code_of("[1]") == "malformed_json");
   }
   TEST_CASE_FIXTURE(with_gateway, "JSON that is nested too deeply is refused") {
-    CHECK(error_code_of(R"({"type":)" + std::string(16, '[') + std::string(16, ']') + "}") == "malformed_json");
+    CHECK(error_code_of(R"({"type":)" + std::string(16, '[') + std::string(16, ']') + "}") ==
+          "malformed_json");
   }
   TEST_CASE_FIXTURE(with_gateway, "a request of an unknown type is refused") {
     CHECK(error_code_of(nonsense) == "unknown_type");

@@ -12,7 +12,9 @@
 namespace skein::examples {
 namespace {
 
-bool listens(const connection& client) { return subscribed(client, channel::market_data); }
+bool listens(const connection& client) {
+  return subscribed(client, channel::market_data);
+}
 
 std::string decimal(std::int64_t cents) {
   const auto rest = std::to_string(cents % 100);
@@ -85,7 +87,8 @@ bool market_data::publish() {
   if (!running_) return false;
   for (auto& each : instruments_) {
     const auto most = std::max<std::int64_t>(each.cents / 1000, 1);
-    each.cents = std::max<std::int64_t>(each.cents + std::uniform_int_distribution{-most, most}(random_), 100);
+    each.cents =
+        std::max<std::int64_t>(each.cents + std::uniform_int_distribution{-most, most}(random_), 100);
     ++each.sequence;
     hub_.post_broadcast(message::text(each.describe(true)), each.how);
   }

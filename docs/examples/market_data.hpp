@@ -2,9 +2,9 @@
 
 // Market data: made-up prices for those that subscribed.
 //
-// The prices are a random walk, and every message says so. They move only while somebody listens. Each symbol is
-// conflated: a subscriber that reads slowly finds the newest price of each symbol, not all that there were in between;
-// gaps in `sequence` show it. Members may be called on any thread.
+// The prices are a random walk, and every message says so. They move only while somebody listens. Each symbol
+// is conflated: a subscriber that reads slowly finds the newest price of each symbol, not all that there were
+// in between; gaps in `sequence` show it. Members may be called on any thread.
 
 #include "messages.hpp"
 #include "orders.hpp"
@@ -23,8 +23,8 @@ namespace skein::examples {
 
 class market_data : public std::enable_shared_from_this<market_data> {
  public:
-  /// `interval` is the time between two prices of a symbol; zero or less: none. The same `seed` walks the same way.
-  /// `hub` must outlive what `spawn` starts.
+  /// `interval` is the time between two prices of a symbol; zero or less: none. The same `seed` walks the
+  /// same way. `hub` must outlive what `spawn` starts.
   market_data(manager& hub, spawner spawn, std::chrono::nanoseconds interval, std::uint64_t seed);
 
   /// One subscriber more, one less. The first starts the prices, the last stops them at the next interval.

@@ -1,5 +1,6 @@
-#include "examples_test.hpp"
 #include "market_data.hpp"
+
+#include "examples_test.hpp"
 #include "session.hpp"
 
 #include <boost/asio/post.hpp>
@@ -54,7 +55,8 @@ TEST_SUITE("examples: market_data") {
     CHECK(hub.record().size() >= 12);
   }
 
-  TEST_CASE_FIXTURE(with_prices, "a price says what it is, where it comes from, and its place in the sequence") {
+  TEST_CASE_FIXTURE(with_prices,
+                    "a price says what it is, where it comes from, and its place in the sequence") {
     auto prices = make();
     testing::run(context, listen(*prices, hub, 8));
     const auto first = parsed(hub.record().at(0).what);

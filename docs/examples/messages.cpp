@@ -48,6 +48,8 @@ std::int64_t number_field(const json::object& request, std::string_view name, st
   return *number;
 }
 
-prepared_message json_message(const json::object& what) { return message::text(json::serialize(what)); }
+prepared_message json_message(const json::object& what) {
+  return message::text(json::serialize(what));
+}
 
 }  // namespace skein::examples

@@ -5,6 +5,7 @@
 #include <skein/message.hpp>
 
 #include <boost/json/object.hpp>
+
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -16,7 +17,8 @@ namespace json = boost::json;
 
 /// Thrown by whoever cannot do what a client asked; the gateway answers with an error message.
 struct bad_request : std::runtime_error {
-  bad_request(std::string_view error_code, const std::string& text) : std::runtime_error(text), code(error_code) {}
+  bad_request(std::string_view error_code, const std::string& text)
+      : std::runtime_error(text), code(error_code) {}
   std::string code;
 };
 
@@ -24,9 +26,10 @@ struct bad_request : std::runtime_error {
 [[nodiscard]] json::object parse_request(const message& what);
 
 /// A field of a request. Throws `bad_request` if it is missing, of another type, or not within the limits.
-[[nodiscard]] std::string text_field(const json::object& request, std::string_view name, std::size_t max_bytes = 64);
-[[nodiscard]] std::int64_t number_field(const json::object& request, std::string_view name, std::int64_t least,
-                                        std::int64_t most);
+[[nodiscard]] std::string text_field(const json::object& request, std::string_view name,
+                                     std::size_t max_bytes = 64);
+[[nodiscard]] std::int64_t number_field(const json::object& request, std::string_view name,
+                                        std::int64_t least, std::int64_t most);
 
 /// A text message, encoded once however many connections it is sent to.
 [[nodiscard]] prepared_message json_message(const json::object& what);

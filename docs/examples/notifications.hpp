@@ -10,8 +10,9 @@
 
 namespace skein::examples {
 
-/// Sends an alert to every connection of the gateway, and completes when it is known what became of each copy, or after
-/// two seconds. A connection that is too slow to take it goes without: it is counted as dropped.
+/// Sends an alert to every connection of the gateway, and completes when it is known what became of each
+/// copy, or after two seconds. A connection that is too slow to take it goes without: it is counted as
+/// dropped.
 [[nodiscard]] asio::awaitable<delivery_report> announce(manager& hub, std::string text);
 
 /// The report as a message.

@@ -1,5 +1,6 @@
-#include "examples_test.hpp"
 #include "notifications.hpp"
+
+#include "examples_test.hpp"
 
 namespace skein::examples {
 

@@ -17,7 +17,8 @@ order order_from(const json::object& request) {
   order result;
   result.symbol = text_field(request, "symbol", 16);
   result.side = text_field(request, "side");
-  if (result.side != "buy" && result.side != "sell") throw bad_request("bad_field", "\"side\" must be buy or sell");
+  if (result.side != "buy" && result.side != "sell")
+    throw bad_request("bad_field", "\"side\" must be buy or sell");
   result.quantity = number_field(request, "quantity", 1, max_quantity);
   return result;
 }
@@ -55,7 +56,8 @@ void orders::place(std::shared_ptr<const session> owner, const json::object& req
   {
     const std::lock_guard lock{mutex_};
     auto& mine = open_[owner->owner()];
-    if (mine.size() >= max_open_orders) throw bad_request("too_many_orders", "wait until some orders are filled");
+    if (mine.size() >= max_open_orders)
+      throw bad_request("too_many_orders", "wait until some orders are filled");
     placed.id = ++last_id_;
     mine.emplace(placed.id, placed);
   }
@@ -74,7 +76,8 @@ prepared_message orders::snapshot(const session& owner) const {
 }
 
 // [fill]
-asio::awaitable<void> orders::fill(std::shared_ptr<orders> self, std::shared_ptr<const session> owner, order what) {
+asio::awaitable<void> orders::fill(std::shared_ptr<orders> self, std::shared_ptr<const session> owner,
+                                   order what) {
   asio::steady_timer pause{co_await asio::this_coro::executor};
   for (;;) {
     self->remember(owner->owner(), what);

@@ -2,8 +2,8 @@
 
 // Orders: each is accepted and filled, and its owner is told of every step.
 //
-// An order lives in a coroutine of its own and does not depend on its owner's connection: it is filled even if the owner
-// has gone. Members may be called on any thread.
+// An order lives in a coroutine of its own and does not depend on its owner's connection: it is filled even
+// if the owner has gone. Members may be called on any thread.
 
 #include "messages.hpp"
 #include "session.hpp"
@@ -40,7 +40,8 @@ struct order {
 
 class orders : public std::enable_shared_from_this<orders> {
  public:
-  /// `step` is the time between two steps of an order; zero or less: none. `hub` must outlive what `spawn` starts.
+  /// `step` is the time between two steps of an order; zero or less: none. `hub` must outlive what `spawn`
+  /// starts.
   orders(manager& hub, spawner spawn, std::chrono::nanoseconds step);
 
   /// Places the order that `request` describes and begins to fill it. Throws `bad_request`.
@@ -50,7 +51,8 @@ class orders : public std::enable_shared_from_this<orders> {
   [[nodiscard]] prepared_message snapshot(const session& owner) const;
 
  private:
-  static asio::awaitable<void> fill(std::shared_ptr<orders> self, std::shared_ptr<const session> owner, order what);
+  static asio::awaitable<void> fill(std::shared_ptr<orders> self, std::shared_ptr<const session> owner,
+                                    order what);
   void remember(connection_id owner, const order& what);
 
   manager& hub_;

@@ -1,5 +1,6 @@
-#include "examples_test.hpp"
 #include "orders.hpp"
+
+#include "examples_test.hpp"
 
 namespace skein::examples {
 namespace {
@@ -9,10 +10,15 @@ struct with_orders : fixture {
   std::shared_ptr<session> owner = std::make_shared<session>(7);
 
   void place(std::int64_t quantity) {
-    desk->place(owner, {{"type", "place_order"}, {"symbol", "AAPL"}, {"side", "buy"}, {"quantity", quantity}});
+    desk->place(owner,
+                {{"type", "place_order"}, {"symbol", "AAPL"}, {"side", "buy"}, {"quantity", quantity}});
   }
-  std::size_t open_orders() const { return parsed(unprepared(desk->snapshot(*owner))).at("orders").as_array().size(); }
-  static message unprepared(const prepared_message& what) { return message::text(std::string{what.payload()}); }
+  std::size_t open_orders() const {
+    return parsed(unprepared(desk->snapshot(*owner))).at("orders").as_array().size();
+  }
+  static message unprepared(const prepared_message& what) {
+    return message::text(std::string{what.payload()});
+  }
 };
 
 // The code with which an order is refused.
@@ -28,11 +34,13 @@ std::string refusal_of(orders& desk, const json::object& request) {
 }  // namespace
 
 TEST_SUITE("examples: orders") {
-  TEST_CASE_FIXTURE(with_orders, "an order is accepted, partially filled and filled, and its owner hears of it") {
+  TEST_CASE_FIXTURE(with_orders,
+                    "an order is accepted, partially filled and filled, and its owner hears of it") {
     owner->subscribe(channel::orders);
     place(10);
     testing::settle(context);
-    CHECK(sent("order_update", "status") == std::vector<std::string>{"accepted", "partially_filled", "filled"});
+    CHECK(sent("order_update", "status") ==
+          std::vector<std::string>{"accepted", "partially_filled", "filled"});
     for (const auto& each : hub.record()) CHECK(each.to == connection_id{7});
   }
 
@@ -82,7 +90,8 @@ TEST_SUITE("examples: orders") {
     CHECK(refusal_of(*desk, {{"symbol", "AAPL"}, {"side", "hold"}, {"quantity", 1}}) == "bad_field");
     CHECK(refusal_of(*desk, {{"symbol", "AAPL"}, {"side", "buy"}, {"quantity", 0}}) == "bad_field");
     CHECK(refusal_of(*desk, {{"symbol", "AAPL"}, {"side", "buy"}, {"quantity", "ten"}}) == "bad_field");
-    CHECK(refusal_of(*desk, {{"symbol", std::string(100, 'A')}, {"side", "buy"}, {"quantity", 1}}) == "bad_field");
+    CHECK(refusal_of(*desk, {{"symbol", std::string(100, 'A')}, {"side", "buy"}, {"quantity", 1}}) ==
+          "bad_field");
   }
 
   TEST_CASE_FIXTURE(with_orders, "one owner has only so many open orders") {

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the gateway knows about one connection: the channels it subscribed. It is kept in the connection's attributes,
-// where the predicate of a broadcast finds it, and by orders that are being filled.
+// What the gateway knows about one connection: the channels it subscribed. It is kept in the connection's
+// attributes, where the predicate of a broadcast finds it, and by orders that are being filled.
 //
 // The connection's handler changes it; it may be read on any thread.
 
@@ -52,7 +52,8 @@ class session {
   return made;
 }
 
-/// Whether this connection subscribed the channel. On the connection's executor, as predicates of broadcasts are.
+/// Whether this connection subscribed the channel. On the connection's executor, as predicates of broadcasts
+/// are.
 [[nodiscard]] inline bool subscribed(const connection& client, channel which) {
   const auto* found = std::any_cast<std::shared_ptr<session>>(&client.attributes());
   return found != nullptr && (*found)->has(which);

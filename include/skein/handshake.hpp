@@ -65,7 +65,8 @@ class request {
     return std::size_t{method_} + target_ + remote_address_;
   }
 
-  // Method, target, remote address, each header's name and value, body, one behind the other; and their sizes.
+  // Method, target, remote address, each header's name and value, body, one behind the other; and their
+  // sizes.
   std::string block_;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> headers_;
   std::uint32_t method_ = 0;

@@ -171,12 +171,12 @@ class memory_peer {
   ~memory_peer();  ///< cuts the connection, as a crashed peer does
 
   /// What arrived since the last call, whole messages in order. Run the context first.
-  [[nodiscard]] std::vector<message> received();
+  std::vector<message> received();
   void send(message what);
   /// Raw bytes, for protocol tests.
   void send_bytes(std::string_view bytes);
   /// Raw bytes that arrived since the last call and were not taken by `received`.
-  [[nodiscard]] std::string received_bytes();
+  std::string received_bytes();
   void send_close(close_code code = close_code::normal, std::string_view text = {});
   void send_ping(std::string_view payload = {});
   /// Answer pings and close frames, as any peer does (the default).

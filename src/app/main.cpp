@@ -11,10 +11,10 @@
 #endif
 
 #include <csignal>
-#include <malloc.h>
 
 #include <cstdio>
 #include <exception>
+#include <malloc.h>
 
 namespace {
 
@@ -37,8 +37,8 @@ int run(const skein::config& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // By default glibc returns the top of the heap to the system as soon as 128 KiB of it are free, and takes it back for
-  // the next message: page faults were a fifth of the cost of echoing 16 KiB.
+  // By default glibc returns the top of the heap to the system as soon as 128 KiB of it are free, and takes
+  // it back for the next message: page faults were a fifth of the cost of echoing 16 KiB.
   mallopt(M_TRIM_THRESHOLD, 16 << 20);
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   std::signal(SIGPIPE, SIG_IGN);  // standard output or error may be a pipe that nobody reads any more

@@ -169,10 +169,7 @@ option log_level_option() {
 }
 
 // Names the place of an option in `config`, for reading and for writing.
-#define SKEIN_PLACE(member) \
-  [](auto& c) -> auto& {    \
-    return c.member;        \
-  }
+#define SKEIN_PLACE(member) ([](auto& c) -> auto& { return c.member; })
 
 std::vector<option> make_options() {
   std::vector<option> all;

@@ -37,7 +37,8 @@ constexpr std::size_t least_reserved = 1024;
 
 class beast_engine final : public protocol_engine {
  public:
-  beast_engine(const engine_options& options, std::span<char> scratch) : stream_(posted_), scratch_(scratch), max_frames_(options.max_message_frames) {
+  beast_engine(const engine_options& options, std::span<char> scratch)
+      : stream_(posted_), scratch_(scratch), max_frames_(options.max_message_frames) {
     stream_.read_message_max(options.max_message_bytes);
     stream_.set_option(ws::stream_base::timeout{ws::stream_base::none(), ws::stream_base::none(), false});
     if (options.compression) {
@@ -104,7 +105,8 @@ class beast_engine final : public protocol_engine {
           break;  // cannot happen: Beast waits for something that is not input
         }
       }
-      // Beast may have more to do at the end of a message than it could in the call that was given its last byte.
+      // Beast may have more to do at the end of a message than it could in the call that was given its last
+      // byte.
       while (step.message_complete && !delivered_ && !reading_ && !over_) {
         start_reading();
         pump();

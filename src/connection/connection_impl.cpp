@@ -101,7 +101,7 @@ void connection_impl::start_handler() {
 
 void connection_impl::on_handler_done(std::exception_ptr error) {
   handler_done_ = true;
-  
+
   bool cancelled = false;
   if (error && over()) {
     try {
@@ -172,8 +172,9 @@ void connection_impl::start_write_loop() {
 asio::awaitable<void> connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
   while (self->stalled_ && !self->over()) {
     auto* const transport = self->transport_.get();
-    co_await suspend<void(wait_result)>(
-        [transport](auto handler) { transport->wait_writable(transport::ready_handler{std::move(handler)}); });
+    co_await suspend<void(wait_result)>([transport](auto handler) {
+      transport->wait_writable(transport::ready_handler{std::move(handler)});
+    });
     self->stalled_ = false;
     self->flush();
   }
@@ -189,7 +190,8 @@ void connection_impl::take(std::string_view bytes) {
     end(true);
     return;
   }
-  if (used < bytes.size() && !discarding_ && !peer_closed_) backlog_ = std::make_unique<std::string>(bytes.substr(used));
+  if (used < bytes.size() && !discarding_ && !peer_closed_)
+    backlog_ = std::make_unique<std::string>(bytes.substr(used));
   if (message_due_ == time_point::max() && host_->limits().message_timeout.count() != 0 &&
       engine_->in_message()) {
     message_due_ = host_->now() + std::chrono::duration_cast<duration>(host_->limits().message_timeout);
@@ -222,7 +224,8 @@ bool connection_impl::on_message(message what) {
 
 bool connection_impl::on_ping() {
   host_->counters.pings_received.add();
-  if (ping_budget_.take(host_->now(), host_->pings()) && channel_.control_bytes() < max_control_bytes) return true;
+  if (ping_budget_.take(host_->now(), host_->pings()) && channel_.control_bytes() < max_control_bytes)
+    return true;
   on_failure(close_code::policy_violation);
   return false;
 }

@@ -4,7 +4,8 @@
 //
 // The read loop waits until the transport is readable, reads once, feeds the engine and wakes the handler.
 // What is sent goes into the send channel and marks the connection; at the end of the turn `flush` writes
-// everything that is waiting in one system call. Only when the transport is full is a write loop started, which waits for it and writes on.
+// everything that is waiting in one system call. Only when the transport is full is a write loop started,
+// which waits for it and writes on.
 //
 // Ending: whoever notices that the connection is over calls `end`, once; the loops see it and return; `run`
 // joins them.
@@ -130,7 +131,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   enum class state : std::uint8_t { open, closing, ended };
   struct awaited_send;
   struct particulars {
-    particulars(identity who, std::string protocol) : user(std::move(who)), subprotocol(std::move(protocol)) {}
+    particulars(identity who, std::string protocol)
+        : user(std::move(who)), subprotocol(std::move(protocol)) {}
     identity user;
     std::string subprotocol;
   };
@@ -187,7 +189,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool discarding_ = false;   // what still comes is of no interest
   bool paused_ = false;       // not reading, because the handler does not
   bool flushing_ = false;
-  bool writing_ = false;           // the write loop runs
+  bool writing_ = false;  // the write loop runs
   bool handler_done_ = false;
   bool announced_ = false;  // the host knows of the end
   send_channel channel_;
@@ -199,8 +201,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::size_t inbox_head_ = 0;
   std::size_t inbox_bytes_ = 0;
   std::unique_ptr<std::string> backlog_;  // read, not yet fed
-  wake_slot reader_;     // the handler, for a message
-  wake_slot owner_;      // for room in the inbox; at the end for the write loop and the handler
+  wake_slot reader_;                      // the handler, for a message
+  wake_slot owner_;  // for room in the inbox; at the end for the write loop and the handler
   std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
   std::unique_ptr<end_waiters> end_waiters_;
 

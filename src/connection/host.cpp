@@ -5,7 +5,7 @@ namespace skein::detail {
 namespace {
 constexpr std::size_t read_buffer_size = 64 * 1024;
 constexpr std::size_t gather_size = 32 * 1024;
-}
+}  // namespace
 
 host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const manager_options& options)
     : executor_(std::move(executor)),

@@ -1,12 +1,14 @@
 #pragma once
 
-// A suspended coroutine as a handler: what `co_await` of our own operations stores until the coroutine goes on.
+// A suspended coroutine as a handler: what `co_await` of our own operations stores until the coroutine goes
+// on.
 //
-// `any_completion_handler` would do the same with an allocation for each wait. The handlers that Asio makes for awaiting
-// coroutines are two words, so they fit in here.
+// `any_completion_handler` would do the same with an allocation for each wait. The handlers that Asio makes
+// for awaiting coroutines are two words, so they fit in here.
 
 #include <boost/asio/async_result.hpp>
 #include <boost/system/error_code.hpp>
+
 #include <cstddef>
 #include <new>
 #include <type_traits>
@@ -83,9 +85,9 @@ class resumption<void(Args...)> {
   const actions* actions_ = nullptr;
 };
 
-/// Makes an awaitable operation from a function that is given the resumption: `co_await suspend<void()>(store)`. The
-/// function is called once the coroutine is suspended; it must be trivially copyable (g++ 12 destroys other temporaries in
-/// an await expression twice).
+/// Makes an awaitable operation from a function that is given the resumption: `co_await
+/// suspend<void()>(store)`. The function is called once the coroutine is suspended; it must be trivially
+/// copyable (g++ 12 destroys other temporaries in an await expression twice).
 template <class Signature, class Store>
 class suspend_operation {
   struct initiation {
@@ -99,7 +101,8 @@ class suspend_operation {
   explicit suspend_operation(Store store) noexcept : store_(store) {}
   template <class Token>
   auto operator()(Token&& token)
-      -> decltype(asio::async_initiate<Token, Signature>(std::declval<initiation>(), token, std::declval<Store&>())) {
+      -> decltype(asio::async_initiate<Token, Signature>(std::declval<initiation>(), token,
+                                                         std::declval<Store&>())) {
     return asio::async_initiate<Token, Signature>(initiation{}, token, store_);
   }
 

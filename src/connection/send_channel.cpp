@@ -78,7 +78,8 @@ std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes
   // A frame may need two buffers.
   while (next != tail_ && count + 2 <= buffers.size() && total < max_bytes) {
     const auto view = view_of(at(next++));
-    if (!alone && view.tail.empty() && view.head.size() <= small && view.head.size() <= scratch.size() - copied) {
+    if (!alone && view.tail.empty() && view.head.size() <= small &&
+        view.head.size() <= scratch.size() - copied) {
       add_copy(view.head);
     } else {
       add(view.head);

@@ -114,7 +114,8 @@ class send_channel {
   [[nodiscard]] bool empty() const noexcept { return head_ == tail_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool anything_to_write() const noexcept {
-    return !empty() || (special_ && (!special_->control.empty() || (!special_->close.empty() && !close_written_)));
+    return !empty() ||
+           (special_ && (!special_->control.empty() || (!special_->close.empty() && !close_written_)));
   }
   [[nodiscard]] bool close_queued() const noexcept { return special_ && !special_->close.empty(); }
   [[nodiscard]] bool close_written() const noexcept { return close_written_; }
@@ -157,7 +158,7 @@ class send_channel {
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
   std::size_t bytes_ = 0;
-  std::size_t front_offset_ = 0;  // of the message at the head that has been written
+  std::size_t front_offset_ = 0;             // of the message at the head that has been written
   std::unique_ptr<special_frames> special_;  // only while there are any
   // Where the waiting message of each key stands. Entries outlive their message; a lookup checks.
   std::unique_ptr<std::unordered_map<std::string, std::uint64_t>> keys_;

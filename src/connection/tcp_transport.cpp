@@ -16,8 +16,9 @@ error_code last_error() noexcept {
   return {code, boost::system::system_category()};
 }
 
-/// Waits live for as long as a connection is idle. Asio's own allocation would let them keep blocks that were made for
-/// larger operations, so they get theirs from the heap. (With std::allocator itself Asio uses its own.)
+/// Waits live for as long as a connection is idle. Asio's own allocation would let them keep blocks that were
+/// made for larger operations, so they get theirs from the heap. (With std::allocator itself Asio uses its
+/// own.)
 template <class T>
 struct exact_allocator {
   using value_type = T;

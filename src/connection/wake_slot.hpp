@@ -7,11 +7,13 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_type.hpp>
+
 #include <utility>
 
 namespace skein::detail {
 
-/// One waiter at a time. `wake` resumes it within the call, so it is called where the waiter may run, and last.
+/// One waiter at a time. `wake` resumes it within the call, so it is called where the waiter may run, and
+/// last.
 class wake_slot {
  public:
   /// `co_await slot.wait()` completes at the next `wake`, or when the waiting coroutine is cancelled.

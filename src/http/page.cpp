@@ -8,8 +8,8 @@
 namespace skein::app {
 namespace {
 
-// The page loads nothing from elsewhere, runs no inline script, and may open WebSockets. Some browsers do not count ws:
-// of the same host as 'self'.
+// The page loads nothing from elsewhere, runs no inline script, and may open WebSockets. Some browsers do not
+// count ws: of the same host as 'self'.
 constexpr const char* content_security_policy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

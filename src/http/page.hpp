@@ -6,8 +6,8 @@
 
 namespace skein::app {
 
-/// Adds `/` and the files that the page needs. The page connects to the route `/ws` (docs/reference/gateway.md). Before
-/// the server starts.
+/// Adds `/` and the files that the page needs. The page connects to the route `/ws`
+/// (docs/reference/gateway.md). Before the server starts.
 void install_page(server& into);
 
 }  // namespace skein::app

@@ -94,7 +94,9 @@ std::string_view request::header(std::string_view name) const noexcept {
   return found.value_or(std::string_view{});
 }
 
-bool request::has_header(std::string_view name) const noexcept { return count(name) != 0; }
+bool request::has_header(std::string_view name) const noexcept {
+  return count(name) != 0;
+}
 
 std::size_t request::count(std::string_view name) const noexcept {
   std::size_t found = 0;

@@ -42,6 +42,7 @@ struct hub::drain_state : std::enable_shared_from_this<drain_state> {
       return;
     }
     given_up = true;
+    late = shared->alive.load();
     for (const auto& one : shards) {
       asio::post(one->executor(), [one] {
         one->force_all();
@@ -57,15 +58,14 @@ struct hub::drain_state : std::enable_shared_from_this<drain_state> {
     const std::lock_guard lock{mutex};
     if (finished) return;
     finished = true;
-    // A handler that did not end counts as forced, even if its connection was closed properly.
-    const auto stuck = shared->alive.load();
+    // A handler that did not end in time counts as forced, even if its connection was closed properly.
     const auto resets = static_cast<std::size_t>(sum(shards, &shard_counters::resets) - resets_before);
-    report.forced = std::min(connections, std::max(resets, stuck));
+    report.forced = std::min(connections, std::max(resets, late));
     report.clean = connections - report.forced;
     report.undelivered = static_cast<std::size_t>(sum(shards, &shard_counters::discarded) - discarded_before);
     report.elapsed = shared->time->now() - begun;
     for (auto& [executor, waiter] : std::exchange(waiters, {})) {
-      asio::post(executor, [waiter = std::move(waiter)]() mutable { waiter(); });
+      asio::post(executor, [resume = std::move(waiter)]() mutable { resume(); });
     }
   }
 
@@ -78,6 +78,7 @@ struct hub::drain_state : std::enable_shared_from_this<drain_state> {
   std::mutex mutex;
   std::vector<std::pair<asio::any_io_executor, resumption<void()>>> waiters;
   drain_report report;
+  std::size_t late = 0;  // not ended at the deadline
   bool given_up = false;
   bool finished = false;
   limit_entry limit{*this};
@@ -109,14 +110,13 @@ asio::awaitable<drain_report> hub::drain(std::chrono::nanoseconds deadline) {
   const auto state = drain_;
   const auto resume_on = co_await asio::this_coro::executor;
   co_await suspend<void()>([&](auto handler) {
-        const std::lock_guard lock{state->mutex};
-        if (state->finished) {
-          asio::post(resume_on, [waiter = resumption<void()>{std::move(handler)}]() mutable {
-            std::move(waiter)();
-          });
-        } else {
-          state->waiters.emplace_back(resume_on, std::move(handler));
-        }
+    const std::lock_guard lock{state->mutex};
+    if (state->finished) {
+      asio::post(resume_on,
+                 [waiter = resumption<void()>{std::move(handler)}]() mutable { std::move(waiter)(); });
+    } else {
+      state->waiters.emplace_back(resume_on, std::move(handler));
+    }
   });
   co_return state->report;
 }

@@ -119,16 +119,16 @@ asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery 
                             : time_point::max();
   const auto total = std::make_shared<broadcast_total>(shards_.size(), co_await asio::this_coro::executor);
   co_await suspend<void()>([&](auto handler) {
-        total->on_complete(resumption<void()>{std::move(handler)});
-        for (const auto& one : shards_) {
-          if (one->running_here()) {
-            broadcast_part::start(*one, total, what.block(), how, deadline);
-          } else {
-            asio::post(one->executor(), [one, total, what, how, deadline] {
-              broadcast_part::start(*one, total, what.block(), how, deadline);
-            });
-          }
-        }
+    total->on_complete(resumption<void()>{std::move(handler)});
+    for (const auto& one : shards_) {
+      if (one->running_here()) {
+        broadcast_part::start(*one, total, what.block(), how, deadline);
+      } else {
+        asio::post(one->executor(), [one, total, what, how, deadline] {
+          broadcast_part::start(*one, total, what.block(), how, deadline);
+        });
+      }
+    }
   });
   auto report = total->report();
   report.elapsed = shared_->time->now() - begun;

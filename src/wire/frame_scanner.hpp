@@ -17,8 +17,8 @@ class frame_scanner {
  public:
   /// Advances over at most one frame, or what there is of it.
   struct step {
-    std::size_t bytes = 0;        ///< of the input that belong to the current frame
-    std::uint64_t frames = 0;     ///< of the message, up to and with the current frame
+    std::size_t bytes = 0;          ///< of the input that belong to the current frame
+    std::uint64_t frames = 0;       ///< of the message, up to and with the current frame
     bool message_complete = false;  ///< the last frame of a message ends with them
   };
   [[nodiscard]] step advance(std::string_view input) noexcept {

@@ -93,8 +93,8 @@ class operation_slot {
   std::size_t size_ = 0;
 };
 
-/// What Beast posts, until the engine runs it. In the way that it is fed here Beast never posts (it would find a second
-/// frame in its buffer, or a busy lock); should it do so all the same, nothing is lost.
+/// What Beast posts, until the engine runs it. In the way that it is fed here Beast never posts (it would
+/// find a second frame in its buffer, or a busy lock); should it do so all the same, nothing is lost.
 class posted_functions {
  public:
   template <class Function>
@@ -136,9 +136,13 @@ class outbox_executor {
   static constexpr boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) noexcept {
     return boost::asio::execution::blocking.never;
   }
-  [[nodiscard]] outbox_executor require(boost::asio::execution::blocking_t::never_t) const noexcept { return *this; }
+  [[nodiscard]] outbox_executor require(boost::asio::execution::blocking_t::never_t) const noexcept {
+    return *this;
+  }
 
-  friend bool operator==(const outbox_executor& a, const outbox_executor& b) noexcept { return a.posted_ == b.posted_; }
+  friend bool operator==(const outbox_executor& a, const outbox_executor& b) noexcept {
+    return a.posted_ == b.posted_;
+  }
   friend bool operator!=(const outbox_executor& a, const outbox_executor& b) noexcept { return !(a == b); }
 
  private:

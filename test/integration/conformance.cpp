@@ -7,7 +7,9 @@
 namespace skein::test {
 namespace {
 
-bool is_pong(const frame& one) { return one.opcode == op::pong; }
+bool is_pong(const frame& one) {
+  return one.opcode == op::pong;
+}
 
 // Pongs overtake data, so the two are compared apart.
 std::vector<frame> only(const std::vector<frame>& all, bool pongs) {
@@ -68,7 +70,8 @@ void check(test_server& server, const row& what, pace how) {
     if (!expected) return;  // a close frame may never come
   }
   CAPTURE(code);
-  CHECK(std::any_of(what.codes.begin(), what.codes.end(), [&](unsigned one) { return code == static_cast<int>(one); }));
+  CHECK(std::any_of(what.codes.begin(), what.codes.end(),
+                    [&](unsigned one) { return code == static_cast<int>(one); }));
   const auto rest = client.read_conclusion();
   CHECK(rest.frames.empty());
   CHECK(rest.code() == -1);

@@ -1,5 +1,5 @@
-// RFC 6455 frame by frame, and the limits of connection_limits. Where the RFC leaves the code open, the row names each
-// that is right.
+// RFC 6455 frame by frame, and the limits of connection_limits. Where the RFC leaves the code open, the row
+// names each that is right.
 
 #include "conformance.hpp"
 
@@ -31,7 +31,9 @@ row refused(std::string name, std::string bytes, std::vector<unsigned> codes = {
   return {.name = std::move(name), .bytes = std::move(bytes), .codes = std::move(codes)};
 }
 
-std::string number(std::size_t value) { return std::to_string(value); }
+std::string number(std::size_t value) {
+  return std::to_string(value);
+}
 
 std::vector<row> opcode_rows() {
   std::vector<row> table{
@@ -51,7 +53,8 @@ std::vector<row> opcode_rows() {
   for (const unsigned reserved : {3U, 4U, 5U, 6U, 7U, 11U, 12U, 13U, 14U, 15U}) {
     table.push_back(refused("opcode " + number(reserved), make_frame(reserved, "hello")));
     table.push_back(refused("opcode " + number(reserved) + ", empty", make_frame(reserved, "")));
-    table.push_back(refused("opcode " + number(reserved) + " as a fragment", make_frame(reserved, "", {.fin = false})));
+    table.push_back(
+        refused("opcode " + number(reserved) + " as a fragment", make_frame(reserved, "", {.fin = false})));
     table.push_back(refused("opcode " + number(reserved) + " between fragments",
                             text_frame("a", false) + make_frame(reserved, "") + continuation_frame("b")));
   }
@@ -70,7 +73,8 @@ std::vector<row> length_rows() {
                              form{"in 64 bits", length_form::in_64_bits, 65'536, limit}};
   for (const auto& form : forms) {
     for (const std::size_t size : {0, 1, 2, 125, 126, 127, 255, 256, 65'535, 65'536}) {
-      if ((form.wide == length_form::in_7_bits && size > 125) || (form.wide == length_form::in_16_bits && size > 65'535))
+      if ((form.wide == length_form::in_7_bits && size > 125) ||
+          (form.wide == length_form::in_16_bits && size > 65'535))
         continue;
       const auto payload = some(size);
       const auto name = number(size) + " bytes, the length " + form.name;
@@ -79,15 +83,17 @@ std::vector<row> length_rows() {
         if (size >= form.least) {
           table.push_back(echoed(name, bytes, {kind, payload}));
         } else {
-          table.push_back(refused(name, bytes));  // RFC 6455 section 5.2: the minimal number of bytes must be used
+          table.push_back(
+              refused(name, bytes));  // RFC 6455 section 5.2: the minimal number of bytes must be used
         }
       }
     }
   }
   table.push_back(refused("a ping whose length is not the shortest",
                           make_frame(op::ping, "hi", {.length = length_form::in_16_bits})));
-  table.push_back(refused("a continuation whose length is not the shortest",
-                          text_frame("a", false) + make_frame(op::continuation, "b", {.length = length_form::in_64_bits})));
+  table.push_back(refused(
+      "a continuation whose length is not the shortest",
+      text_frame("a", false) + make_frame(op::continuation, "b", {.length = length_form::in_64_bits})));
 
   // Past the limit. What is announced is enough, the payload need not come.
   const auto announced = [](unsigned kind, std::uint64_t length) {
@@ -97,24 +103,29 @@ std::vector<row> length_rows() {
   table.push_back(refused("a text of one byte more than the limit", text_frame(some(limit + 1)), {too_big}));
   table.push_back(refused("twice the limit", binary_frame(some(2 * limit)), {too_big}));
   for (const unsigned shift : {17U, 24U, 31U, 32U, 40U, 62U}) {
-    table.push_back(refused("2^" + number(shift) + " bytes announced", announced(op::binary, 1ULL << shift), {too_big}));
+    table.push_back(
+        refused("2^" + number(shift) + " bytes announced", announced(op::binary, 1ULL << shift), {too_big}));
   }
   table.push_back(refused("2^63 - 1 bytes announced", announced(op::text, (1ULL << 63U) - 1), {too_big}));
   // Section 5.2: the most significant bit must be 0. Too big it is as well.
-  table.push_back(refused("2^63 bytes announced", announced(op::text, 1ULL << 63U), {protocol_error, too_big}));
-  table.push_back(refused("2^64 - 1 bytes announced", announced(op::binary, ~0ULL), {protocol_error, too_big}));
+  table.push_back(
+      refused("2^63 bytes announced", announced(op::text, 1ULL << 63U), {protocol_error, too_big}));
+  table.push_back(
+      refused("2^64 - 1 bytes announced", announced(op::binary, ~0ULL), {protocol_error, too_big}));
 
-  table.push_back(echoed("the limit in two frames", binary_frame(some(limit - 1), false) + continuation_frame("x"),
+  table.push_back(echoed("the limit in two frames",
+                         binary_frame(some(limit - 1), false) + continuation_frame("x"),
                          {op::binary, some(limit - 1) + "x"}));
-  table.push_back(refused("past the limit in two frames", binary_frame(some(limit), false) + continuation_frame("x"),
-                          {too_big}));
-  table.push_back(refused("past the limit in three frames",
-                          binary_frame("", false) + continuation_frame(some(limit), false) + continuation_frame("x"),
-                          {too_big}));
+  table.push_back(refused("past the limit in two frames",
+                          binary_frame(some(limit), false) + continuation_frame("x"), {too_big}));
+  table.push_back(refused(
+      "past the limit in three frames",
+      binary_frame("", false) + continuation_frame(some(limit), false) + continuation_frame("x"), {too_big}));
   table.push_back(refused("past the limit, announced by a continuation",
                           binary_frame("x", false) + announced(op::continuation, limit), {too_big}));
   table.push_back(refused("past the limit, announced by a continuation whose length overflows the sum",
-                          binary_frame("x", false) + announced(op::continuation, (1ULL << 63U) - 1), {too_big}));
+                          binary_frame("x", false) + announced(op::continuation, (1ULL << 63U) - 1),
+                          {too_big}));
   return table;
 }
 
@@ -123,12 +134,14 @@ std::vector<row> mask_rows() {
   const frame_form plain{.masked = false};
   for (const unsigned kind : {op::text, op::binary, op::ping, op::pong}) {
     table.push_back(refused("opcode " + number(kind) + " without a mask", make_frame(kind, "hello", plain)));
-    table.push_back(refused("opcode " + number(kind) + ", empty, without a mask", make_frame(kind, "", plain)));
+    table.push_back(
+        refused("opcode " + number(kind) + ", empty, without a mask", make_frame(kind, "", plain)));
   }
   table.push_back(refused("close without a mask", make_frame(op::close, "\x03\xe8"s, plain)));
   table.push_back(refused("a continuation without a mask",
                           text_frame("a", false) + make_frame(op::continuation, "b", plain)));
-  table.push_back(refused("a frame without a mask behind a good one", text_frame("good") + make_frame(op::text, "bad", plain)));
+  table.push_back(refused("a frame without a mask behind a good one",
+                          text_frame("good") + make_frame(op::text, "bad", plain)));
   table.back().replies = {{op::text, "good"}};
   for (const std::uint32_t mask : {0U, 1U, 0xffU, 0xff000000U, 0x80808080U, 0xffffffffU}) {
     for (const std::size_t size : {1, 2, 3, 4, 5, 7, 8, 9, 31, 1000}) {
@@ -156,7 +169,8 @@ std::vector<row> reserved_bit_rows() {
                             make_frame(op::close, "\x03\xe8"s, {.rsv = rsv})));
     table.push_back(refused("reserved bits " + number(rsv) + " in a continuation",
                             text_frame("a", false) + make_frame(op::continuation, "b", {.rsv = rsv})));
-    table.push_back(refused("reserved bits " + number(rsv) + " in an empty frame", make_frame(op::text, "", {.rsv = rsv})));
+    table.push_back(refused("reserved bits " + number(rsv) + " in an empty frame",
+                            make_frame(op::text, "", {.rsv = rsv})));
   }
   return table;
 }
@@ -183,7 +197,8 @@ std::vector<row> fragment_rows() {
        .bytes = first("a") + ping_frame("p") + last("b"),
        .replies = {{op::pong, "p"}, {op::text, "ab"}}},
       {.name = "pings between all of many fragments",
-       .bytes = first("0") + ping_frame("1") + middle("") + ping_frame("2") + middle("1") + ping_frame("") + last("2"),
+       .bytes = first("0") + ping_frame("1") + middle("") + ping_frame("2") + middle("1") + ping_frame("") +
+                last("2"),
        .replies = {{op::pong, "1"}, {op::pong, "2"}, {op::pong, ""}, {op::text, "012"}}},
       text_echoed("a pong between fragments", first("a") + pong_frame("p") + last("b"), "ab"),
       refused("a close frame between fragments", first("a") + close_frame(1001), {1001}),
@@ -211,9 +226,11 @@ std::vector<row> fragment_rows() {
   for (const unsigned kind : {op::close, op::ping, op::pong}) {
     const auto name = " control frame with opcode " + number(kind);
     table.push_back(refused("a fragmented" + name, make_frame(kind, "", {.fin = false})));
-    table.push_back(refused("a fragmented, continued" + name, make_frame(kind, "a", {.fin = false}) + last("b")));
+    table.push_back(
+        refused("a fragmented, continued" + name, make_frame(kind, "a", {.fin = false}) + last("b")));
     table.push_back(refused("126 bytes in a" + name, make_frame(kind, "\x03\xe8"s + some(124))));
-    table.push_back(refused("65,536 bytes announced by a" + name, make_frame(kind, "", {.declared = 65'536})));
+    table.push_back(
+        refused("65,536 bytes announced by a" + name, make_frame(kind, "", {.declared = 65'536})));
     table.push_back(refused("126 bytes in a fragmented" + name, make_frame(kind, some(126), {.fin = false})));
   }
   return table;
@@ -221,7 +238,8 @@ std::vector<row> fragment_rows() {
 
 std::vector<row> frame_count_rows() {
   const auto in_frames = [](std::size_t count, std::string_view part) {
-    return text_frame(part, false) + repeated(continuation_frame(part, false), count - 2) + continuation_frame(part);
+    return text_frame(part, false) + repeated(continuation_frame(part, false), count - 2) +
+           continuation_frame(part);
   };
   return {
       text_echoed("1,023 frames", in_frames(1'023, "x"), std::string(1'023, 'x')),
@@ -238,8 +256,8 @@ std::vector<row> frame_count_rows() {
        .bytes = repeated(text_frame("x"), 5'000),
        .replies = std::vector<frame>(5'000, frame{op::text, "x"})},
       text_echoed("1,024 frames and as many pongs between them",
-                  text_frame("x", false) + repeated(pong_frame() + continuation_frame("x", false), 1'022) + pong_frame() +
-                      continuation_frame("x"),
+                  text_frame("x", false) + repeated(pong_frame() + continuation_frame("x", false), 1'022) +
+                      pong_frame() + continuation_frame("x"),
                   std::string(1'024, 'x')),
   };
 }
@@ -263,7 +281,9 @@ std::vector<row> utf8_rows() {
       {"U+1FFFF, a noncharacter", "\xf0\x9f\xbf\xbf"},
       {"U+10FFFF", "\xf4\x8f\xbf\xbf"},
       {"one to four bytes", "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z"},
-      {"four to one bytes", "\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9" "a"},
+      {"four to one bytes",
+       "\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9"
+       "a"},
       {"Greek", "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5"},
   };
   for (const auto& [name, payload] : valid) {
@@ -301,12 +321,24 @@ std::vector<row> utf8_rows() {
       {"four bytes, cut at one", "a\xf0"},
       {"four bytes, cut at two", "a\xf0\x9f"},
       {"four bytes, cut at three", "a\xf0\x9f\x98"},
-      {"two bytes, broken", "\xc3" "a"},
-      {"three bytes, broken at the second", "\xe2" "a\xac"},
-      {"three bytes, broken at the third", "\xe2\x82" "a"},
-      {"four bytes, broken at the second", "\xf0" "a\x98\x80"},
-      {"four bytes, broken at the third", "\xf0\x9f" "a\x80"},
-      {"four bytes, broken at the fourth", "\xf0\x9f\x98" "a"},
+      {"two bytes, broken",
+       "\xc3"
+       "a"},
+      {"three bytes, broken at the second",
+       "\xe2"
+       "a\xac"},
+      {"three bytes, broken at the third",
+       "\xe2\x82"
+       "a"},
+      {"four bytes, broken at the second",
+       "\xf0"
+       "a\x98\x80"},
+      {"four bytes, broken at the third",
+       "\xf0\x9f"
+       "a\x80"},
+      {"four bytes, broken at the fourth",
+       "\xf0\x9f\x98"
+       "a"},
       {"a sequence in a sequence", "\xe2\xc3\xa9"},
       {"Latin-1", "caf\xe9 au lait"},
   };
@@ -315,7 +347,8 @@ std::vector<row> utf8_rows() {
     for (const auto& bytes : divided(op::text, payload)) {
       table.push_back(refused(name + ", divided somewhere", bytes, {invalid_payload}));
     }
-    table.push_back(refused(name + ", deep inside", text_frame(some(300) + payload + some(5)), {invalid_payload}));
+    table.push_back(
+        refused(name + ", deep inside", text_frame(some(300) + payload + some(5)), {invalid_payload}));
     table.push_back(echoed(name + ", but binary", binary_frame(payload), {op::binary, payload}));
   }
   table.push_back({.name = "a good text before a bad one",
@@ -344,7 +377,8 @@ std::vector<row> close_rows() {
       refused("a reason", close_frame(1000, "good bye"), {1000}),
       refused("a reason of 123 bytes", close_frame(1000, some(123)), {1000}),
       refused("a reason in UTF-8", close_frame(4000, "\xe2\x82\xac \xf0\x9f\x98\x80"), {4000}),
-      // Section 7.1.6: the reason is text. Section 8.1 asks for 1007 where text is not UTF-8; that a close frame with it is
+      // Section 7.1.6: the reason is text. Section 8.1 asks for 1007 where text is not UTF-8; that a close
+      // frame with it is
       // a protocol error is right as well.
       refused("a reason that is not UTF-8", close_frame(1000, "\xff"), {protocol_error, invalid_payload}),
       refused("a reason that is cut", close_frame(1000, "abc\xe2\x82"), {protocol_error, invalid_payload}),
@@ -356,15 +390,17 @@ std::vector<row> close_rows() {
       refused("a mask in the close frame's payload that looks like another code",
               make_frame(op::close, "\x03\xe8"s, {.mask = 0x03e803e8}), {1000}),
   };
-  for (const unsigned code : {1000U, 1001U, 1002U, 1003U, 1007U, 1008U, 1009U, 1010U, 1011U, 1012U, 1013U, 3000U, 3999U,
-                              4000U, 4999U}) {
+  for (const unsigned code : {1000U, 1001U, 1002U, 1003U, 1007U, 1008U, 1009U, 1010U, 1011U, 1012U, 1013U,
+                              3000U, 3999U, 4000U, 4999U}) {
     table.push_back(refused("code " + number(code), close_frame(code), {code}));
     table.push_back(refused("code " + number(code) + " with a reason", close_frame(code, "because"), {code}));
   }
   // Registered after the RFC, for gateways.
   table.push_back(refused("code 1014", close_frame(1014), {1014, protocol_error}));
-  for (const unsigned code : {1U, 999U, 1004U, 1005U, 1006U, 1015U, 1016U, 1100U, 2000U, 2999U, 5000U, 65'535U}) {
-    table.push_back(refused("code " + number(code) + ", which may not be sent", close_frame(code), {protocol_error}));
+  for (const unsigned code :
+       {1U, 999U, 1004U, 1005U, 1006U, 1015U, 1016U, 1100U, 2000U, 2999U, 5000U, 65'535U}) {
+    table.push_back(
+        refused("code " + number(code) + ", which may not be sent", close_frame(code), {protocol_error}));
   }
   table.push_back(refused("code 0", make_frame(op::close, "\0\0"s), {protocol_error}));
   table.push_back(refused("code 0 with a reason", make_frame(op::close, "\0\0because"s), {protocol_error}));
@@ -438,9 +474,9 @@ TEST_SUITE("conformance") {
 
   TEST_CASE("what follows the peer's close frame is ignored") {
     test_server server;
-    const std::vector<std::string> afterwards{text_frame("too late"), ping_frame("too late"), close_frame(4000),
-                                              make_frame(3, "nonsense"), std::string(1'000, '\xff'),
-                                              repeated(text_frame(some(125)), 1'000)};
+    const std::vector<std::string> afterwards{
+        text_frame("too late"),    ping_frame("too late"),     close_frame(4000),
+        make_frame(3, "nonsense"), std::string(1'000, '\xff'), repeated(text_frame(some(125)), 1'000)};
     for (const auto& more : afterwards) {
       CAPTURE(more.size());
       raw_client client{server.port()};

@@ -77,7 +77,8 @@ deflate_terms read_terms(std::string_view header) {
   auto rest = header;
   const auto next = [&rest] {
     const auto part = trim(rest.substr(0, rest.find(';')));
-    rest.remove_prefix(std::min(rest.size(), rest.find(';') == std::string_view::npos ? rest.size() : rest.find(';') + 1));
+    rest.remove_prefix(
+        std::min(rest.size(), rest.find(';') == std::string_view::npos ? rest.size() : rest.find(';') + 1));
     return part;
   };
   terms.accepted = next() == "permessage-deflate";
@@ -98,7 +99,8 @@ deflate_terms read_terms(std::string_view header) {
     const auto parameter = next();
     const auto equals = parameter.find('=');
     const auto name = trim(parameter.substr(0, equals));
-    const auto value = equals == std::string_view::npos ? std::string_view{} : trim(parameter.substr(equals + 1));
+    const auto value =
+        equals == std::string_view::npos ? std::string_view{} : trim(parameter.substr(equals + 1));
     if (name == "server_no_context_takeover") {
       flag(terms.server_no_context_takeover, value);
     } else if (name == "client_no_context_takeover") {

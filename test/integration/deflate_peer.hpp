@@ -1,6 +1,7 @@
 #pragma once
 
-// The client's half of permessage-deflate (RFC 7692), on zlib alone, with every setting that a peer may have chosen.
+// The client's half of permessage-deflate (RFC 7692), on zlib alone, with every setting that a peer may have
+// chosen.
 
 #include <cstddef>
 #include <optional>
@@ -21,7 +22,8 @@ struct deflate_form {
 /// A message as it goes into frames: deflated, and without the last 00 00 ff ff.
 [[nodiscard]] std::string deflate_payload(std::string_view payload, const deflate_form& form = {});
 
-/// The message again; nothing if it does not inflate within a window of 2^`window_bits` bytes, or not cleanly.
+/// The message again; nothing if it does not inflate within a window of 2^`window_bits` bytes, or not
+/// cleanly.
 [[nodiscard]] std::optional<std::string> inflate_payload(std::string_view payload, int window_bits = 15);
 
 /// What the server answered to an offer.

@@ -33,7 +33,8 @@ http_answer ask(const test_server& server, std::string_view request) {
   return client.read_answer(request.starts_with("HEAD"));
 }
 
-unsigned status_of(const test_server& server, std::string_view more_headers, std::string_view path = "/echo") {
+unsigned status_of(const test_server& server, std::string_view more_headers,
+                   std::string_view path = "/echo") {
   return ask(server, upgrade_request(path, more_headers)).status;
 }
 
@@ -110,8 +111,8 @@ asio::awaitable<void> say_subprotocol(skein::connection& client) {
 // Method, target, first value of X-Twice, how many there were, and a parameter of the query.
 asio::awaitable<void> say_request(skein::connection& client) {
   const auto& what = client.request();
-  auto text = std::string{what.method()} + ' ' + std::string{what.target()} + ' ' + std::string{what.path()} + ' ' +
-              std::string{what.header("x-twice")} + ' ' + std::to_string(what.count("X-TWICE")) + ' ' +
+  auto text = std::string{what.method()} + ' ' + std::string{what.target()} + ' ' + std::string{what.path()} +
+              ' ' + std::string{what.header("x-twice")} + ' ' + std::to_string(what.count("X-TWICE")) + ' ' +
               what.query("name").value_or("none") + ' ' + std::string{client.route()};
   co_await client.write(skein::message::text(std::move(text)));
 }
@@ -136,10 +137,12 @@ TEST_SUITE("handshake") {
     test_server server;
     for (const auto& request :
          {upgrade_with("Upgrade", "uPGRADE: WebSocket"), upgrade_with("Upgrade", "Upgrade: h2c, websocket"),
-          upgrade_with("Connection", "CONNECTION: upgrade"), upgrade_with("Connection", "Connection: keep-alive, Upgrade"),
+          upgrade_with("Connection", "CONNECTION: upgrade"),
+          upgrade_with("Connection", "Connection: keep-alive, Upgrade"),
           upgrade_with("Connection", "Connection: keep-alive\r\nConnection: Upgrade"),
           upgrade_with("Sec-WebSocket-Key", "sec-websocket-key:" + std::string{sample_key}),
-          upgrade_with("Sec-WebSocket-Version", "Sec-WebSocket-Version:   13  "), upgrade_with("Host", "host: other:1")}) {
+          upgrade_with("Sec-WebSocket-Version", "Sec-WebSocket-Version:   13  "),
+          upgrade_with("Host", "host: other:1")}) {
       CAPTURE(request);
       raw_client client{server.port()};
       client.send(request);
@@ -240,7 +243,8 @@ TEST_SUITE("handshake") {
     test_server server;
     for (const char* version : {"0", "8", "12", "14", "013", "13, 8", "x", "-13", "130"}) {
       CAPTURE(version);
-      const auto answer = ask(server, upgrade_with("Sec-WebSocket-Version", "Sec-WebSocket-Version: "s + version));
+      const auto answer =
+          ask(server, upgrade_with("Sec-WebSocket-Version", "Sec-WebSocket-Version: "s + version));
       CHECK(answer.status == 426);
       CHECK(answer.header("Sec-WebSocket-Version") == "13");
     }
@@ -256,7 +260,8 @@ TEST_SUITE("handshake") {
     for (const auto& request :
          {upgrade_with("Sec-WebSocket-Key", ""), key(""), key("short"), key("dGhlIHNhbXBsZSBub25jZQ"),
           key("dGhlIHNhbXBsZSBub25jZQ="), key("dGhlIHNhbXBsZSBub25jZQ=== "), key("dGhlIHNhbXBsZSBub25jZTE="),
-          key("dGhlIHNhbXBsZSBub25jZSBhbmQgbW9yZQ=="), key("dGhlIHNhbXBsZSBub2!jZQ=="), key("========================"),
+          key("dGhlIHNhbXBsZSBub25jZSBhbmQgbW9yZQ=="), key("dGhlIHNhbXBsZSBub2!jZQ=="),
+          key("========================"),
           key("dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")}) {
       CAPTURE(request);
       CHECK(ask(server, request).status == 400);
@@ -267,14 +272,15 @@ TEST_SUITE("handshake") {
   TEST_CASE("what is not HTTP is malformed") {
     test_server server{quiet_options(), {}, with_standard_endpoints};
     for (const auto& bytes :
-         {"nonsense\r\n\r\n"s, "\r\n\r\nGET\r\n\r\n"s, "GET\r\n\r\n"s, "GET /echo\r\n\r\n"s, "GET /echo HTTP/x.y\r\n\r\n"s,
-          "GET  /echo HTTP/1.1\r\nHost: a\r\n\r\n"s, "GET /echo HTTP/1.1\r\nno colon\r\n\r\n"s,
-          "GET /echo HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"s, "GET /echo HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n"s,
+         {"nonsense\r\n\r\n"s, "\r\n\r\nGET\r\n\r\n"s, "GET\r\n\r\n"s, "GET /echo\r\n\r\n"s,
+          "GET /echo HTTP/x.y\r\n\r\n"s, "GET  /echo HTTP/1.1\r\nHost: a\r\n\r\n"s,
+          "GET /echo HTTP/1.1\r\nno colon\r\n\r\n"s, "GET /echo HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"s,
+          "GET /echo HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n"s,
           "GET /echo HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n"s, "GET /ec\x01ho HTTP/1.1\r\nHost: a\r\n\r\n"s,
           std::string(64, '\0'), "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s + std::string(64, 'x'),
           get("/healthz", "Content-Length: 1\r\nContent-Length: 2\r\n"),
-          get("/healthz", "Content-Length: -1\r\n"),
-          "GET /healthz HTTP/1.1\r\n\r\n"s, "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"s,
+          get("/healthz", "Content-Length: -1\r\n"), "GET /healthz HTTP/1.1\r\n\r\n"s,
+          "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"s,
           "GET healthz HTTP/1.1\r\nHost: a\r\n\r\n"s}) {
       CAPTURE(bytes);
       raw_client client{server.port()};
@@ -467,7 +473,8 @@ TEST_SUITE("handshake limits") {
     const auto request = upgrade_request("/echo", "X-Long: " + std::string(4'000, 'x') + "\r\n");
     const auto begun = std::chrono::steady_clock::now();
     std::size_t sent = 0;
-    while (!client.readable_within(20ms) && sent < request.size()) client.send(std::string_view{request}.substr(sent++, 1));
+    while (!client.readable_within(20ms) && sent < request.size())
+      client.send(std::string_view{request}.substr(sent++, 1));
     CHECK(client.read_answer().status == 408);
     CHECK(client.read_to_end() != stream_end::open);
     const auto took = std::chrono::steady_clock::now() - begun;
@@ -668,7 +675,8 @@ TEST_SUITE("HTTP") {
       client.send(get("/nowhere"));
       CHECK(client.read_answer().status == 404);
     }
-    client.send(get("/healthz") + get("/nowhere") + get("/healthz") + upgrade_request("/echo") + text_frame("at last"));
+    client.send(get("/healthz") + get("/nowhere") + get("/healthz") + upgrade_request("/echo") +
+                text_frame("at last"));
     CHECK(client.read_answer().status == 200);
     CHECK(client.read_answer().status == 404);
     CHECK(client.read_answer().status == 200);

@@ -1,5 +1,5 @@
-// From the first byte of a connection to its one closed event: handlers, closing from either side, crowds of senders, peers
-// that vanish, and the shutdown.
+// From the first byte of a connection to its one closed event: handlers, closing from either side, crowds of
+// senders, peers that vanish, and the shutdown.
 
 #include "test_server.hpp"
 
@@ -82,7 +82,9 @@ asio::awaitable<void> throw_a_number(skein::connection& client) {
   throw 42;
 }
 
-asio::awaitable<void> return_at_once(skein::connection&) { co_return; }
+asio::awaitable<void> return_at_once(skein::connection&) {
+  co_return;
+}
 
 asio::awaitable<void> greet_and_return(skein::connection& client) {
   co_await client.write(skein::message::text("welcome"));
@@ -103,8 +105,8 @@ asio::awaitable<void> note_reason(skein::connection& client, shared& notes) {
   const running_guard guard{notes};
   while (auto received = co_await client.read()) notes.note("message " + received->release());
   const auto& why = client.close_reason();
-  notes.note("by " + std::to_string(static_cast<int>(why.by)) + " code " + std::to_string(static_cast<int>(why.code)) + " " +
-             why.text);
+  notes.note("by " + std::to_string(static_cast<int>(why.by)) + " code " +
+             std::to_string(static_cast<int>(why.code)) + " " + why.text);
   const auto more = co_await client.read();
   if (more) notes.note("a message behind the end");
 }
@@ -148,7 +150,8 @@ raw_client connected(const test_server& server, std::string_view path = "/echo",
 }
 
 std::function<void(skein::server&)> route(std::string path, skein::handler what) {
-  return [path = std::move(path), what = std::move(what)](skein::server& server) { server.route(path, what); };
+  return
+      [path = std::move(path), what = std::move(what)](skein::server& server) { server.route(path, what); };
 }
 
 void check_settled(const test_server& server) {
@@ -181,7 +184,21 @@ std::string repeated_continuation(int times) {
   return bytes;
 }
 
-skein::message text(std::string payload) { return skein::message::text(std::move(payload)); }
+/// Whether an operation throws `std::invalid_argument`. It is caught where it is thrown: the thread sanitizer
+/// does not see through the counting of an exception that travels to another thread.
+template <class T>
+asio::awaitable<bool> refuses(asio::awaitable<T> operation) {
+  try {
+    co_await std::move(operation);
+  } catch (const std::invalid_argument&) {
+    co_return true;
+  }
+  co_return false;
+}
+
+skein::message text(std::string payload) {
+  return skein::message::text(std::move(payload));
+}
 
 }  // namespace
 
@@ -191,7 +208,8 @@ TEST_SUITE("handlers") {
         {"/at-the-third", throw_at_the_third},
         {"/at-once", throw_at_once},
         {"/a-number", throw_a_number},
-        {"/no-coroutine", [](skein::connection&) -> asio::awaitable<void> { throw std::logic_error{"before it began"}; }},
+        {"/no-coroutine",
+         [](skein::connection&) -> asio::awaitable<void> { throw std::logic_error{"before it began"}; }},
     };
     test_server server{quiet_options(), {}, [&](skein::server& one) {
                          for (const auto& [path, what] : handlers) one.route(path, what);
@@ -271,29 +289,32 @@ TEST_SUITE("handlers") {
 
   TEST_CASE("read hands out what arrived before the peer's close, then nothing, and says who closed") {
     shared notes;
-    test_server server{quiet_options(), {},
-                       route("/late", [&notes](skein::connection& who) { return read_after_the_end(who, notes); })};
+    test_server server{quiet_options(), {}, route("/late", [&notes](skein::connection& who) {
+                         return read_after_the_end(who, notes);
+                       })};
     auto client = connected(server, "/late");
     client.send(text_frame("1") + text_frame("2") + binary_frame("3") + close_frame(4001, "moving on"));
     const auto rest = client.read_conclusion();
     CHECK(rest.code() == 4001);
     REQUIRE(eventually([&] { return notes.noted().size() == 4; }));
-    CHECK(notes.noted() ==
-          std::vector<std::string>{"message 1", "message 2", "message 3", reason(closed_by::peer, 4001, "moving on")});
+    CHECK(notes.noted() == std::vector<std::string>{"message 1", "message 2", "message 3",
+                                                    reason(closed_by::peer, 4001, "moving on")});
     CHECK(eventually([&] { return notes.running == 0; }));
     check_settled(server);
   }
 
   TEST_CASE("read hands out what arrived before a failed transport") {
     shared notes;
-    test_server server{quiet_options(), {},
-                       route("/late", [&notes](skein::connection& who) { return read_after_the_end(who, notes); })};
+    test_server server{quiet_options(), {}, route("/late", [&notes](skein::connection& who) {
+                         return read_after_the_end(who, notes);
+                       })};
     auto client = connected(server, "/late");
     client.send(text_frame("1") + text_frame("2"));
     REQUIRE(eventually([&] { return server.stats().messages_in == 2; }));
     client.reset();
     REQUIRE(eventually([&] { return notes.noted().size() == 3; }));
-    CHECK(notes.noted() == std::vector<std::string>{"message 1", "message 2", reason(closed_by::transport, 1006)});
+    CHECK(notes.noted() ==
+          std::vector<std::string>{"message 1", "message 2", reason(closed_by::transport, 1006)});
     check_settled(server);
   }
 
@@ -302,7 +323,8 @@ TEST_SUITE("handlers") {
     collector all;
     auto options = quiet_options();
     options.on_open = all.on_open();
-    test_server server{options, {}, route("/note", [&notes](skein::connection& who) { return note_reason(who, notes); })};
+    test_server server{
+        options, {}, route("/note", [&notes](skein::connection& who) { return note_reason(who, notes); })};
     const auto next_note = [&](std::size_t count) {
       REQUIRE(eventually([&] { return notes.noted().size() == count; }));
       return notes.noted().back();
@@ -360,7 +382,9 @@ TEST_SUITE("handlers") {
     check_settled(server);
   }
 
-  TEST_CASE("on_open comes before the handler, on_closed once and behind both loops, both on the connection's executor") {
+  TEST_CASE(
+      "on_open comes before the handler, on_closed once and behind both loops, both on the connection's "
+      "executor") {
     shared notes;
     std::atomic<bool> stranger{false};
     auto options = quiet_options();
@@ -373,7 +397,8 @@ TEST_SUITE("handlers") {
       if (std::any_cast<std::thread::id>(who.attributes()) != std::this_thread::get_id()) stranger = true;
       if (who.is_open()) stranger = true;
     };
-    test_server server{options, {}, route("/note", [&notes](skein::connection& who) { return note_reason(who, notes); })};
+    test_server server{
+        options, {}, route("/note", [&notes](skein::connection& who) { return note_reason(who, notes); })};
     auto client = connected(server, "/note");
     client.send(text_frame("x") + close_frame(1000));
     client.read_to_end();
@@ -444,7 +469,7 @@ TEST_SUITE("closing") {
     for (const int code : {1, 999, 1004, 1005, 1006, 1015, 2999, 5000}) {
       CHECK_THROWS_AS(connection->post_close(static_cast<close_code>(code)), std::invalid_argument);
     }
-    CHECK_THROWS_AS(await(connection->close(close_code::abnormal, {})), std::invalid_argument);
+    CHECK(await(refuses(connection->close(close_code::abnormal, {}))));
     connection->post_close(close_code::none);
     const auto close = client.read_message();
     REQUIRE(close);
@@ -511,7 +536,9 @@ TEST_SUITE("closing") {
     check_settled(server);
   }
 
-  TEST_CASE("data that arrives behind the own close frame is not handed out, and the peer's close ends the connection") {
+  TEST_CASE(
+      "data that arrives behind the own close frame is not handed out, and the peer's close ends the "
+      "connection") {
     collector all;
     auto options = quiet_options();
     options.on_open = all.on_open();
@@ -555,12 +582,15 @@ TEST_SUITE("deadlines") {
     options.on_open = all.on_open();
     test_server server{options};
     auto client = connected(server);
+    const auto begun = std::chrono::steady_clock::now();
     for (int i = 0; i < 5; ++i) {
       const auto ping = client.read_frame();
       REQUIRE(ping);
       REQUIRE(ping->opcode == op::ping);
       client.send(pong_frame(ping->payload));
     }
+    CHECK(std::chrono::steady_clock::now() - begun <
+          9s);  // the interval counts, not how long a pong may take
     CHECK(eventually([&] { return server.stats().pongs_received == 5; }));
     CHECK(server.stats().pings_sent >= 5);
     CHECK(all.wait_for(0)->is_open());
@@ -646,7 +676,8 @@ TEST_SUITE("sending") {
       senders.emplace_back([&, t] {
         for (int i = 0; i < each; ++i) {
           // Some so long that they need several writes.
-          auto payload = std::to_string(t) + ' ' + std::to_string(i) + ' ' + std::string(i % 100 == 0 ? 20'000 : 10, 'x');
+          auto payload = std::to_string(t) + ' ' + std::to_string(i) + ' ' +
+                         std::string(i % 100 == 0 ? 20'000 : 10, 'x');
           if (t % 3 == 0) {
             connection->post_send(text(std::move(payload)));
           } else if (t % 3 == 1) {
@@ -669,7 +700,7 @@ TEST_SUITE("sending") {
       REQUIRE(got->payload.ends_with('x'));
     }
     for (auto& one : senders) one.join();
-    CHECK(server.stats().messages_out == threads * each);
+    CHECK(eventually([&] { return server.stats().messages_out == threads * each; }));
     client.close();
     check_settled(server);
   }
@@ -689,7 +720,8 @@ TEST_SUITE("sending") {
     std::atomic<int> taken{0};
     std::thread sender{[&] {
       for (int i = 0; i < messages; ++i) {
-        await(connection->send(text(std::to_string(i) + ' ' + std::string(10'000, 'x')), skein::delivery().wait()));
+        await(connection->send(text(std::to_string(i) + ' ' + std::string(10'000, 'x')),
+                               skein::delivery().wait()));
         ++taken;
       }
     }};
@@ -735,7 +767,8 @@ TEST_SUITE("sending") {
     // Waking up, it reads what was on its way, whole, and then why.
     int seen = 0;
     std::optional<frame> next;
-    while ((next = slow.read_message()) && next->opcode == op::text) REQUIRE(std::stoi(next->payload) == seen++);
+    while ((next = slow.read_message()) && next->opcode == op::text)
+      REQUIRE(std::stoi(next->payload) == seen++);
     REQUIRE(next);
     CHECK(next->opcode == op::close);
     CHECK(close_code_of(next->payload) == 4008);
@@ -797,7 +830,9 @@ TEST_SUITE("sending") {
     }
     const auto after = server.stats();
     CHECK(after.dropped_conflated - before.dropped_conflated == static_cast<std::uint64_t>(200 - got));
-    CHECK(eventually([&] { return server.stats().messages_out - before.messages_out == static_cast<std::uint64_t>(got); }));
+    CHECK(eventually([&] {
+      return server.stats().messages_out - before.messages_out == static_cast<std::uint64_t>(got);
+    }));
     client.close();
     check_settled(server);
   }
@@ -879,17 +914,18 @@ TEST_SUITE("sending") {
     CHECK(count(skein::delivery().on_route("/a"), "a") == 3);
     CHECK(count(skein::delivery().on_route("/nowhere"), "nobody") == 0);
     CHECK(count(skein::delivery().except(first), "not the first") == 5);
-    CHECK(count(skein::delivery().where([](const skein::connection& who) { return who.route() == "/b"; }), "b") == 3);
+    CHECK(count(skein::delivery().where([](const skein::connection& who) { return who.route() == "/b"; }),
+                "b") == 3);
     CHECK(count(skein::delivery().on_route("/a").except(first), "a, not the first") == 2);
-    const std::vector<std::vector<std::string>> expected{{"everybody", "a"},
-                                                         {"everybody", "not the first", "b"},
-                                                         {"everybody", "a", "not the first", "a, not the first"}};
+    const std::vector<std::vector<std::string>> expected{
+        {"everybody", "a"},
+        {"everybody", "not the first", "b"},
+        {"everybody", "a", "not the first", "a, not the first"}};
     for (std::size_t i = 0; i < expected.size(); ++i) {
       for (const auto& one : expected[i]) CHECK(clients[i].read_message()->payload == one);
     }
-    CHECK_THROWS_AS(await(server.manager().broadcast({}, {})), std::invalid_argument);
-    CHECK_THROWS_AS(await(server.manager().broadcast(text("x"), skein::delivery().wait())),
-                    std::invalid_argument);
+    CHECK(await(refuses(server.manager().broadcast({}, {}))));
+    CHECK(await(refuses(server.manager().broadcast(text("x"), skein::delivery().wait()))));
   }
 
   TEST_CASE("a handler that does not read stops the peer, not the server") {
@@ -907,11 +943,13 @@ TEST_SUITE("sending") {
       }
       co_await echo(client);
     };
-    test_server server{options, where, route("/later", [&](skein::connection& who) { return held_back(who, go); })};
+    test_server server{options, where,
+                       route("/later", [&](skein::connection& who) { return held_back(who, go); })};
     auto client = connected(server, "/later");
     constexpr int messages = 1'000;
     std::thread sending{[&] {
-      for (int i = 0; i < messages; ++i) client.send(text_frame(std::to_string(i) + ' ' + std::string(2'000, 'x')));
+      for (int i = 0; i < messages; ++i)
+        client.send(text_frame(std::to_string(i) + ' ' + std::string(2'000, 'x')));
     }};
     REQUIRE(eventually([&] { return server.stats().messages_in >= 4; }));
     CHECK(server.serves());
@@ -949,21 +987,67 @@ TEST_SUITE("churn") {
         [&](raw_client& c) { c.send(request); },
         [&](raw_client& c) { c.send(request + text_frame("x")); },
         [](raw_client& c) { c.open(); },
-        [](raw_client& c) { c.open(); c.send("\x81"); },
-        [](raw_client& c) { c.open(); c.send(text_frame("hello").substr(0, 4)); },
-        [](raw_client& c) { c.open(); c.send(binary_frame(std::string(60'000, 'x')).substr(0, 30'000)); },
-        [](raw_client& c) { c.open(); c.send(text_frame("half", false)); },
-        [](raw_client& c) { c.open(); c.send(text_frame("x")); c.read_message(); },
-        [](raw_client& c) { c.open(); c.send(repeated_text("y", 2'000)); },
-        [](raw_client& c) { c.open(); c.send(close_frame()); },
-        [](raw_client& c) { c.open(); c.send(close_frame()); c.read_to_end(); },
-        [](raw_client& c) { c.open(); c.send(text_frame("\xff")); },
-        [](raw_client& c) { c.open(); c.send(text_frame("\xff")); c.read_to_end(); },
-        [](raw_client& c) { c.open(); c.send(ping_frame("p")); },
-        [](raw_client& c) { c.open(); c.finish_sending(); },
-        [](raw_client& c) { c.open(); c.send(text_frame("x")); c.finish_sending(); },
+        [](raw_client& c) {
+          c.open();
+          c.send("\x81");
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(text_frame("hello").substr(0, 4));
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(binary_frame(std::string(60'000, 'x')).substr(0, 30'000));
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(text_frame("half", false));
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(text_frame("x"));
+          c.read_message();
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(repeated_text("y", 2'000));
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(close_frame());
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(close_frame());
+          c.read_to_end();
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(text_frame("\xff"));
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(text_frame("\xff"));
+          c.read_to_end();
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(ping_frame("p"));
+        },
+        [](raw_client& c) {
+          c.open();
+          c.finish_sending();
+        },
+        [](raw_client& c) {
+          c.open();
+          c.send(text_frame("x"));
+          c.finish_sending();
+        },
         [](raw_client& c) { c.open("/greeting"); },
-        [](raw_client& c) { c.open("/greeting"); c.read_frame(); },
+        [](raw_client& c) {
+          c.open("/greeting");
+          c.read_frame();
+        },
         [](raw_client& c) { c.open("/throws"); },
         [](raw_client& c) { c.open("/nowhere"); },
     };
@@ -1076,7 +1160,8 @@ TEST_SUITE("drain") {
     auto mute = connected(server, "/mute");
     auto asleep = connected(server, "/mute", 8'192);
     // More than the sockets hold, so that it is never written to the one that sleeps.
-    for (int i = 0; i < 3; ++i) server.manager().post_broadcast(skein::message::binary(std::string(300'000, 'x')));
+    for (int i = 0; i < 3; ++i)
+      server.manager().post_broadcast(skein::message::binary(std::string(300'000, 'x')));
     std::thread answering{[&] {
       std::optional<frame> next;
       while ((next = polite.read_message()) && next->opcode != op::close) {
@@ -1103,7 +1188,8 @@ TEST_SUITE("drain") {
       asio::steady_timer timer{co_await asio::this_coro::executor, 1h};
       co_await timer.async_wait(asio::use_awaitable);
     };
-    test_server server{quiet_options(), {}, route("/hang", [&](skein::connection& who) { return hang(who, notes); })};
+    test_server server{
+        quiet_options(), {}, route("/hang", [&](skein::connection& who) { return hang(who, notes); })};
     auto client = connected(server, "/hang");
     auto draining = std::async(std::launch::async, [&] { return await(server.manager().drain(300ms)); });
     CHECK(close_code_of(client.read_message()->payload) == 1001);

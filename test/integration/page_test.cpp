@@ -1,6 +1,7 @@
 // The page for people.
 
 #include "http/page.hpp"
+
 #include "test_server.hpp"
 
 #include <doctest/doctest.h>
@@ -26,9 +27,9 @@ TEST_SUITE("page") {
     const auto page = fetch(server, "/");
     CHECK(page.status == 200);
     CHECK(page.header("Content-Type") == "text/html; charset=utf-8");
-    for (const auto& [name, type] : {std::pair{"app.js", "text/javascript; charset=utf-8"},
-                                     std::pair{"style.css", "text/css; charset=utf-8"},
-                                     std::pair{"icon.svg", "image/svg+xml"}}) {
+    for (const auto& [name, type] :
+         {std::pair{"app.js", "text/javascript; charset=utf-8"},
+          std::pair{"style.css", "text/css; charset=utf-8"}, std::pair{"icon.svg", "image/svg+xml"}}) {
       CAPTURE(name);
       CHECK(page.body.find('"' + std::string{name} + '"') != std::string::npos);
       const auto asset = fetch(server, '/' + std::string{name});

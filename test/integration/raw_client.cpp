@@ -19,7 +19,9 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
-[[noreturn]] void fail(const char* what) { throw std::system_error{errno, std::generic_category(), what}; }
+[[noreturn]] void fail(const char* what) {
+  throw std::system_error{errno, std::generic_category(), what};
+}
 
 // Whether the descriptor became ready; an error or a hang-up counts, the next operation says which.
 bool ready(int fd, short events, std::chrono::milliseconds limit) {
@@ -44,16 +46,20 @@ const bool more_descriptors = [] {
 
 bool same_name(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
 }
 
 }  // namespace
 
 namespace detail {
-void pause_briefly() { ::poll(nullptr, 0, 1); }
+void pause_briefly() {
+  ::poll(nullptr, 0, 1);
+}
 }  // namespace detail
 
-// --- Frames --------------------------------------------------------------------------------------------------------
+// --- Frames
+// --------------------------------------------------------------------------------------------------------
 
 std::string make_frame(unsigned opcode, std::string_view payload, const frame_form& form) {
   const std::uint64_t length = form.declared.value_or(payload.size());
@@ -79,23 +85,33 @@ std::string make_frame(unsigned opcode, std::string_view payload, const frame_fo
       append(mask_bit | 127, 1);
       append(length, 8);
       break;
-    default: append(mask_bit | length, 1);
+    default:
+      append(mask_bit | length, 1);
   }
   if (!form.masked) return out.append(payload);
   append(form.mask, 4);
   for (std::size_t i = 0; i < payload.size(); ++i) {
-    out += static_cast<char>(static_cast<unsigned char>(payload[i]) ^ (form.mask >> 8U * (3 - i % 4) & 0xffU));
+    out +=
+        static_cast<char>(static_cast<unsigned char>(payload[i]) ^ (form.mask >> 8U * (3 - i % 4) & 0xffU));
   }
   return out;
 }
 
-std::string text_frame(std::string_view payload, bool fin) { return make_frame(op::text, payload, {.fin = fin}); }
-std::string binary_frame(std::string_view payload, bool fin) { return make_frame(op::binary, payload, {.fin = fin}); }
+std::string text_frame(std::string_view payload, bool fin) {
+  return make_frame(op::text, payload, {.fin = fin});
+}
+std::string binary_frame(std::string_view payload, bool fin) {
+  return make_frame(op::binary, payload, {.fin = fin});
+}
 std::string continuation_frame(std::string_view payload, bool fin) {
   return make_frame(op::continuation, payload, {.fin = fin});
 }
-std::string ping_frame(std::string_view payload) { return make_frame(op::ping, payload); }
-std::string pong_frame(std::string_view payload) { return make_frame(op::pong, payload); }
+std::string ping_frame(std::string_view payload) {
+  return make_frame(op::ping, payload);
+}
+std::string pong_frame(std::string_view payload) {
+  return make_frame(op::pong, payload);
+}
 
 std::string close_frame(unsigned code, std::string_view text) {
   if (code == 0) return make_frame(op::close, {});
@@ -106,10 +122,12 @@ std::string close_frame(unsigned code, std::string_view text) {
 
 unsigned close_code_of(std::string_view payload) {
   if (payload.size() < 2) return 0;
-  return static_cast<unsigned>(static_cast<unsigned char>(payload[0])) << 8U | static_cast<unsigned char>(payload[1]);
+  return static_cast<unsigned>(static_cast<unsigned char>(payload[0])) << 8U |
+         static_cast<unsigned char>(payload[1]);
 }
 
-// --- HTTP ----------------------------------------------------------------------------------------------------------
+// --- HTTP
+// ----------------------------------------------------------------------------------------------------------
 
 std::string upgrade_request(std::string_view path, std::string_view more) {
   std::string out = "GET ";
@@ -119,7 +137,8 @@ std::string upgrade_request(std::string_view path, std::string_view more) {
 }
 
 bool http_answer::has(std::string_view name) const {
-  return std::any_of(headers.begin(), headers.end(), [&](const auto& one) { return same_name(one.first, name); });
+  return std::any_of(headers.begin(), headers.end(),
+                     [&](const auto& one) { return same_name(one.first, name); });
 }
 
 std::string http_answer::header(std::string_view name) const {
@@ -129,7 +148,8 @@ std::string http_answer::header(std::string_view name) const {
   return {};
 }
 
-// --- The client ----------------------------------------------------------------------------------------------------
+// --- The client
+// ----------------------------------------------------------------------------------------------------
 
 raw_client::raw_client(std::uint16_t port, int receive_buffer)
     : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -193,7 +213,8 @@ std::size_t raw_client::take(std::size_t most) {
 bool raw_client::fill() {
   while (end_ == stream_end::open) {
     if (take(64 * 1024) > 0) return true;
-    if (end_ == stream_end::open && !ready(fd_, POLLIN, patience)) throw timed_out{"the server does not answer"};
+    if (end_ == stream_end::open && !ready(fd_, POLLIN, patience))
+      throw timed_out{"the server does not answer"};
   }
   return false;
 }
@@ -237,7 +258,9 @@ http_answer raw_client::read_answer(bool head_only) {
 }
 
 std::optional<frame> raw_client::read_frame() {
-  const auto byte = [this](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(received_[i])); };
+  const auto byte = [this](std::size_t i) {
+    return static_cast<unsigned>(static_cast<unsigned char>(received_[i]));
+  };
   const auto have = [this](std::size_t n) {
     while (received_.size() < n) {
       if (!fill()) return false;
@@ -254,7 +277,8 @@ std::optional<frame> raw_client::read_frame() {
     if (!have(header)) return std::nullopt;
     length = 0;
     for (std::size_t i = 2; i < header; ++i) length = length << 8U | byte(i);
-    if (length < 126 || (wide == 8 && length < 65'536)) throw std::runtime_error{"a length that is not the shortest"};
+    if (length < 126 || (wide == 8 && length < 65'536))
+      throw std::runtime_error{"a length that is not the shortest"};
   }
   if (length > 64U << 20U) throw std::runtime_error{"the server's frame is too long to be true"};
   if (!have(header + length)) return std::nullopt;
@@ -295,7 +319,9 @@ stream_end raw_client::read_to_end() {
   return end_;
 }
 
-void raw_client::finish_sending() { ::shutdown(fd_, SHUT_WR); }
+void raw_client::finish_sending() {
+  ::shutdown(fd_, SHUT_WR);
+}
 
 void raw_client::reset() {
   const linger at_once{1, 0};

@@ -1,7 +1,7 @@
 #pragma once
 
-// A client that can do everything wrong: a plain socket, and frames made by hand. Every wait has a deadline, past which it
-// throws. Without Asio, so that it compiles at once.
+// A client that can do everything wrong: a plain socket, and frames made by hand. Every wait has a deadline,
+// past which it throws. Without Asio, so that it compiles at once.
 
 #include <chrono>
 #include <cstddef>
@@ -84,8 +84,8 @@ enum class stream_end : std::uint8_t { open, closed, reset };
 
 /// The rest of a conversation, up to the end of the stream.
 struct conclusion {
-  std::vector<frame> frames{};           ///< before the close frame
-  std::optional<frame> close{};          ///< nothing if there was none
+  std::vector<frame> frames{};   ///< before the close frame
+  std::optional<frame> close{};  ///< nothing if there was none
   std::size_t bytes_after_close = 0;
   stream_end end = stream_end::open;
 

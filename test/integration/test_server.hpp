@@ -1,7 +1,7 @@
 #pragma once
 
-// A real server in the test's own process, on a port of the system's choice: it has threads of its own, so a test may block
-// on its sockets. It records what the manager reports.
+// A real server in the test's own process, on a port of the system's choice: it has threads of its own, so a
+// test may block on its sockets. It records what the manager reports.
 
 #include "raw_client.hpp"
 
@@ -29,8 +29,9 @@ inline asio::awaitable<void> echo(connection& client) {
   while (auto received = co_await client.read()) co_await client.write(std::move(*received));
 }
 
-/// Runs a coroutine on a thread of its own, which lives as long as the process, and waits for its end. A context that went
-/// away with the call would go too early for the shards: they let go of it a little after they have resumed it.
+/// Runs a coroutine on a thread of its own, which lives as long as the process, and waits for its end. A
+/// context that went away with the call would go too early for the shards: they let go of it a little after
+/// they have resumed it.
 template <class T>
 T await(asio::awaitable<T> task) {
   static auto& context = *new asio::io_context{1};
@@ -63,7 +64,8 @@ class test_server {
   /// `add` registers routes beside `/echo`.
   explicit test_server(manager_options options = quiet_options(), server_options where = {},
                        const std::function<void(skein::server&)>& add = {})
-      : manager_(make_manager(recorded(std::move(options)))), server_(manager_, on_any_port(std::move(where))) {
+      : manager_(make_manager(recorded(std::move(options)))),
+        server_(manager_, on_any_port(std::move(where))) {
     server_.route("/echo", echo);
     if (add) add(server_);
     server_.start();
@@ -115,7 +117,8 @@ class test_server {
       }
       if (then) then(who);
     };
-    options.on_closed = [this, then = std::move(options.on_closed)](connection& who, const skein::close_reason& why) {
+    options.on_closed = [this, then = std::move(options.on_closed)](connection& who,
+                                                                    const skein::close_reason& why) {
       if (then) then(who, why);
       const std::lock_guard lock{record_.mutex};
       record_.closed.push_back({who.id(), why});

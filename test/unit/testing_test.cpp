@@ -5,6 +5,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
+
 #include <doctest/doctest.h>
 
 #include <stdexcept>
@@ -36,7 +37,9 @@ asio::awaitable<void> echo(websocket& client) {
   while (auto received = co_await client.read()) co_await client.write(std::move(*received));
 }
 
-asio::awaitable<void> close_with(websocket& client, close_code code) { co_await client.close(code); }
+asio::awaitable<void> close_with(websocket& client, close_code code) {
+  co_await client.close(code);
+}
 
 auto times_out() {
   return [](const boost::system::system_error& e) { return e.code() == errc::timed_out; };
@@ -54,7 +57,9 @@ asio::awaitable<void> write_and_send(connection& client, observed& into) {
 }  // namespace
 
 TEST_SUITE("testing::run") {
-  TEST_CASE("run returns what the coroutine returns") { CHECK(testing::run(three()) == 3); }
+  TEST_CASE("run returns what the coroutine returns") {
+    CHECK(testing::run(three()) == 3);
+  }
 
   TEST_CASE("run rethrows the coroutine's exception") {
     CHECK_THROWS_AS(testing::run(fail()), std::domain_error);

@@ -1,6 +1,7 @@
 #pragma once
 
-// The files of this folder, as bytes inside the program: embed.cmake writes the source when the program is built.
+// The files of this folder, as bytes inside the program: embed.cmake writes the source when the program is
+// built.
 
 #include <span>
 #include <string_view>

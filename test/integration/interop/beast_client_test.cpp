@@ -1,4 +1,5 @@
-// Boost.Beast's own client against skein-server, without and with permessage-deflate: skein-interop-beast SERVER.
+// Boost.Beast's own client against skein-server, without and with permessage-deflate: skein-interop-beast
+// SERVER.
 
 #define DOCTEST_CONFIG_IMPLEMENT
 
@@ -8,11 +9,11 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/websocket.hpp>
 
+#include <csignal>
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <functional>
 #include <random>
 #include <string>
@@ -41,13 +42,15 @@ class server_process {
       ::close(out[0]);
       ::close(out[1]);
       const char* const flag = compression ? "--compression" : nullptr;
-      ::execl(server_program, server_program, "--bench-routes", "--port", "0", flag, static_cast<char*>(nullptr));
+      ::execl(server_program, server_program, "--bench-routes", "--port", "0", flag,
+              static_cast<char*>(nullptr));
       ::_exit(127);
     }
     ::close(out[1]);
     std::string said;
     char part[256];
-    for (ssize_t n = 0; said.find('\n') == std::string::npos && (n = ::read(out[0], part, sizeof part)) > 0;) {
+    for (ssize_t n = 0;
+         said.find('\n') == std::string::npos && (n = ::read(out[0], part, sizeof part)) > 0;) {
       said.append(part, static_cast<std::size_t>(n));
     }
     ::close(out[0]);
@@ -85,7 +88,8 @@ struct client {
     ws.read_message_max(limit);
     websocket::response_type answer;
     ws.handshake(answer, "localhost", "/echo");
-    const auto agreed = answer[beast::http::field::sec_websocket_extensions].find("permessage-deflate") != std::string::npos;
+    const auto agreed =
+        answer[beast::http::field::sec_websocket_extensions].find("permessage-deflate") != std::string::npos;
     REQUIRE(agreed == expect_deflate);
   }
 
@@ -126,15 +130,16 @@ std::string noise(std::size_t size) {
 std::string prose(std::size_t size) {
   std::minstd_rand random{7};
   std::string result;
-  while (result.size() < size) result += std::to_string(random() % 1'000) + (random() % 3 == 0 ? " buy " : " sell ");
+  while (result.size() < size)
+    result += std::to_string(random() % 1'000) + (random() % 3 == 0 ? " buy " : " sell ");
   result.resize(size);
   return result;
 }
 
 void converse(std::uint16_t port, const websocket::permessage_deflate& deflate, bool expect_deflate) {
   client one{port, deflate, expect_deflate};
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{125}, std::size_t{126}, std::size_t{255},
-                                 std::size_t{256}, std::size_t{5'000}, limit - 1, limit}) {
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{125}, std::size_t{126},
+                                 std::size_t{255}, std::size_t{256}, std::size_t{5'000}, limit - 1, limit}) {
     one.exchange(prose(size), false);
     one.exchange(std::string(size, 'x'), false);
     one.exchange(noise(size), true);
@@ -145,10 +150,10 @@ void converse(std::uint16_t port, const websocket::permessage_deflate& deflate, 
   for (int i = 0; i < 100; ++i) REQUIRE(one.read() == std::to_string(i) + prose(300));
 
   bool ponged = false;
-  const std::function<void(websocket::frame_type, beast::string_view)> control = [&](websocket::frame_type kind,
-                                                                                     beast::string_view payload) {
-    if (kind == websocket::frame_type::pong) ponged = payload == "ping";
-  };
+  const std::function<void(websocket::frame_type, beast::string_view)> control =
+      [&](websocket::frame_type kind, beast::string_view payload) {
+        if (kind == websocket::frame_type::pong) ponged = payload == "ping";
+      };
   one.ws.control_callback(control);
   one.ws.ping("ping");
   one.ws.write(asio::buffer(prose(10)));

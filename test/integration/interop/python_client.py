@@ -58,8 +58,8 @@ def pieces(payload):
 
 async def converse(url, compression):
     async with websockets.connect(url, compression=compression, **OPTIONS) as ws:
-        extensions = str(getattr(ws, "extensions", None) or ws.protocol.extensions)
-        assert ("ermessage" in extensions) == (compression == "deflate"), extensions
+        extensions = str(ws.extensions if hasattr(ws, "extensions") else ws.protocol.extensions)
+        assert ("PerMessageDeflate" in extensions) == (compression == "deflate"), extensions
         for payload in payloads():
             await ws.send(payload)
             await expect(ws, payload)

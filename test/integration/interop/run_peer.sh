@@ -2,7 +2,7 @@
 # Runs a peer's script against skein-server: run_peer.sh python|node SERVER. Exits with 77, which ctest takes for "skipped", if
 # the interpreter or the module is not there.
 set -eu
-here=$(dirname "$0")
+here=${0%/*}
 
 skip() {
   echo "skipped: $*"
