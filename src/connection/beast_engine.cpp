@@ -2,10 +2,11 @@
 // two translation units that include Beast.
 
 #include "connection/engine.hpp"
+#include "wire/frame.hpp"
 #include "wire/frame_scanner.hpp"
 #include "wire/outbox.hpp"
 
-#include <boost/beast/core/detail/base64.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
@@ -32,6 +33,30 @@ inline void beast_close_socket(outbox&) {}
 
 namespace {
 
+bool same_name(std::string_view a, std::string_view b) noexcept {
+  return beast::iequals({a.data(), a.size()}, {b.data(), b.size()});
+}
+
+/// Extension offers without those that Beast would answer wrongly: it cannot send with a window of 8 bits and
+/// would agree on 9, which is more than the client can take (RFC 7692 section 7.1.2.1).
+std::string readable_offers(std::string_view value) {
+  std::string kept;
+  for (;;) {
+    const auto comma = value.find(',');
+    const auto offer = value.substr(0, comma);
+    std::string squeezed;
+    for (const char c : offer) {
+      if (c != ' ' && c != '\t' && c != '"') squeezed += c;
+    }
+    const auto parameter = squeezed.find("server_max_window_bits=");
+    const bool too_small =
+        parameter != std::string::npos && squeezed.substr(parameter + 23, 2).starts_with('8');
+    if (!too_small) kept += (kept.empty() ? "" : ",") + std::string{offer};
+    if (comma == std::string_view::npos) return kept;
+    value.remove_prefix(comma + 1);
+  }
+}
+
 constexpr unsigned char close_frame_byte = 0x88;
 constexpr std::size_t least_reserved = 1024;
 
@@ -55,10 +80,20 @@ class beast_engine final : public protocol_engine {
     upgrade_request.method(beast::http::verb::get);
     upgrade_request.target(beast::string_view{what.target().data(), what.target().size()});
     upgrade_request.version(11);
+    upgrade_request.set(beast::http::field::connection, "Upgrade");
+    upgrade_request.set(beast::http::field::upgrade, "websocket");
+    std::string offers;
     for (const auto& [field, value] : what.headers()) {
+      // Checked before, in whatever way they were written; Beast knows only one.
+      if (same_name(field, "Connection") || same_name(field, "Upgrade")) continue;
+      if (same_name(field, "Sec-WebSocket-Extensions")) {
+        offers += (offers.empty() ? "" : ", ") + readable_offers(value);
+        continue;
+      }
       upgrade_request.insert(beast::string_view{field.data(), field.size()},
                              beast::string_view{value.data(), value.size()});
     }
+    if (!offers.empty()) upgrade_request.set(beast::http::field::sec_websocket_extensions, offers);
     stream_.set_option(ws::stream_base::decorator([subprotocol](ws::response_type& answer) {
       answer.set(beast::http::field::server, "skein");
       if (!subprotocol.empty()) {
@@ -74,6 +109,9 @@ class beast_engine final : public protocol_engine {
     layer().release();
     if (ec) return {};
     send_window_bits_ = agreed_window(response);
+    // A read that Beast begins with a piece of a compressed payload may wait for more with bytes in the
+    // scratch memory, which others use meanwhile; one that begins with the bare header does not.
+    if (send_window_bits_ != 0) scanner_.split_headers();
     stream_.control_callback(
         [this](ws::frame_type kind, beast::string_view payload) { on_control(kind, payload); });
     return response;
@@ -171,8 +209,12 @@ class beast_engine final : public protocol_engine {
     if (ec == ws::error::closed) {
       over_ = true;
       const auto& reason = stream_.reason();
-      sink_->on_close(static_cast<close_code>(reason.code),
-                      std::string_view{reason.reason.data(), reason.reason.size()});
+      const auto code = static_cast<close_code>(reason.code);
+      if (code != close_code::none && !is_sendable(code)) {  // Beast lets codes past 4999 through
+        sink_->on_failure(close_code::protocol_error);
+        return;
+      }
+      sink_->on_close(code, std::string_view{reason.reason.data(), reason.reason.size()});
       return;
     }
     if (ec) {
@@ -183,6 +225,11 @@ class beast_engine final : public protocol_engine {
     if (!stream_.is_message_done()) return;
     delivered_ = true;
     const auto kind = stream_.got_text() ? opcode::text : opcode::binary;
+    // Beast does not notice if the last frame of the message is empty.
+    if (kind == opcode::text && cut_utf8_tail(message_)) {
+      fail(close_code::invalid_payload);
+      return;
+    }
     if (!sink_->on_message(message{kind, std::exchange(message_, {})})) enough_ = true;
   }
 

@@ -235,6 +235,9 @@ void connection_impl::on_pong(std::string_view payload) {
   if (!rtt) return;
   rtt_ = *rtt;
   host_->counters.pongs_received.add();
+  if (is_open())
+    host_->set_deadline_no_later(*this,
+                                 heartbeat_.due());  // the next ping may come sooner than the pong had to
 }
 
 void connection_impl::on_control(std::string_view frame) {

@@ -45,6 +45,17 @@ std::string_view cut_utf8(std::string_view text, std::size_t limit) noexcept {
   return text.substr(0, end);
 }
 
+bool cut_utf8_tail(std::string_view text) noexcept {
+  for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if (byte < 0x80U) return false;
+    if (byte < 0xc0U) continue;
+    const std::size_t length = byte >= 0xf0U ? 4 : byte >= 0xe0U ? 3 : 2;
+    return length > back;
+  }
+  return false;
+}
+
 }  // namespace skein::detail
 
 namespace skein {

@@ -35,4 +35,7 @@ struct frame_header {
 /// The longest prefix of `text` that has at most `limit` bytes and does not end inside a UTF-8 character.
 [[nodiscard]] std::string_view cut_utf8(std::string_view text, std::size_t limit) noexcept;
 
+/// Whether a text, valid up to there, ends inside a UTF-8 character.
+[[nodiscard]] bool cut_utf8_tail(std::string_view text) noexcept;
+
 }  // namespace skein::detail

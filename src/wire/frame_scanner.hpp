@@ -15,6 +15,9 @@ namespace skein::detail {
 
 class frame_scanner {
  public:
+  /// From now on a step ends with a frame's header too, if there is a payload.
+  void split_headers() noexcept { split_ = true; }
+
   /// Advances over at most one frame, or what there is of it.
   struct step {
     std::size_t bytes = 0;          ///< of the input that belong to the current frame
@@ -30,6 +33,7 @@ class frame_scanner {
         if (header_filled_ == header_needed_) {
           begin_frame();
           if (remaining_ == 0) return finish(result);
+          if (split_) break;
         }
         continue;
       }
@@ -74,6 +78,7 @@ class frame_scanner {
   unsigned char header_[14] = {};
   unsigned header_filled_ = 0;
   unsigned header_needed_ = 2;
+  bool split_ = false;
 };
 
 }  // namespace skein::detail

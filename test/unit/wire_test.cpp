@@ -84,6 +84,16 @@ TEST_SUITE("frame") {
     CHECK(cut_utf8("\xf0\x9f\x98\x80", 3) == "");
   }
 
+  TEST_CASE("a text that ends inside a character is noticed") {
+    for (const auto* whole :
+         {"", "a", "a\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80z"}) {
+      CHECK(!cut_utf8_tail(whole));
+    }
+    for (const auto* cut : {"\xc3", "a\xc3", "\xe2", "\xe2\x82", "\xf0", "\xf0\x9f", "x\xf0\x9f\x98"}) {
+      CHECK(cut_utf8_tail(cut));
+    }
+  }
+
   TEST_CASE("only codes that may stand in a close frame are sendable") {
     for (const int code : {1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 4000, 4999}) {
       CHECK_MESSAGE(is_sendable(static_cast<close_code>(code)), code);
@@ -188,6 +198,19 @@ TEST_SUITE("frame_scanner") {
     CHECK(scanner.advance(client_frame(0x80, "")).frames == 3);
     CHECK(!scanner.in_message());
     CHECK(scanner.advance(client_frame(0x81, "next")).frames == 1);
+  }
+
+  TEST_CASE("where headers are split off, a step ends behind the header too") {
+    frame_scanner scanner;
+    scanner.split_headers();
+    const auto one = client_frame(0x81, "one");
+    auto step = scanner.advance(one);
+    CHECK(step.bytes == 6);
+    CHECK(!step.message_complete);
+    step = scanner.advance(std::string_view{one}.substr(6));
+    CHECK(step.bytes == 3);
+    CHECK(step.message_complete);
+    CHECK(scanner.advance(client_frame(0x82, "")).message_complete);
   }
 
   TEST_CASE("a step ends with its frame, so that no byte of the next one comes along") {
