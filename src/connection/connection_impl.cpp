@@ -1,23 +1,15 @@
 #include "connection/connection_impl.hpp"
 
-#include "wire/deflate.hpp"
-
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 
-#include <array>
-#include <cassert>
+#include <algorithm>
 #include <utility>
 
 namespace skein::detail {
 namespace {
 
-// One gather write takes this much; beyond it a further system call costs little in comparison.
-constexpr std::size_t max_buffers = 64;
-constexpr std::size_t max_write_bytes = 256 * 1024;
-// A connection that could go on writing yields to the others after this many writes.
-constexpr int max_writes_at_once = 8;
 // Pongs are bounded by the ping budget; this holds where the budget is switched off.
 constexpr std::size_t max_control_bytes = 64 * 1024;
 
@@ -58,8 +50,7 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
 
 connection_impl::~connection_impl() = default;
 
-// --- The owner and its loops
-// ---------------------------------------------------------------------------------------
+// --- The owner and its loops ---
 
 asio::awaitable<void> connection_impl::run(std::shared_ptr<connection_impl> self) {
   self->start();
@@ -207,8 +198,7 @@ bool connection_impl::inbox_full() const noexcept {
          inbox_bytes_ >= host_->limits().receive_queue_bytes;
 }
 
-// --- What the engine reports
-// ---------------------------------------------------------------------------------------
+// --- What the engine reports ---
 
 bool connection_impl::on_message(message what) {
   message_due_ = time_point::max();
@@ -267,151 +257,7 @@ void connection_impl::on_failure(close_code code) {
   }
 }
 
-// --- Sending
-// -------------------------------------------------------------------------------------------------------
-
-connection_impl::verdict connection_impl::offer(frame_block* frame, overflow policy, const std::string* key,
-                                                outcome_sink* who) {
-  if (!is_open()) return {outcome::closed};
-  send_channel::item item;
-  item.frame = frame_ref{frame};
-  item.sink = who;
-  const auto& compression = host_->options().compression;
-  const auto payload_size = frame->payload().size();
-  if (window_bits_ != 0 && payload_size >= compression.threshold &&
-      window_suffices(payload_size, window_bits_)) {
-    item.wire_size = static_cast<std::uint32_t>(frame->compressed(compression.level).size());
-    item.compressed = frame->has_compressed();
-  } else {
-    item.wire_size = static_cast<std::uint32_t>(frame->plain().size());
-  }
-
-  const auto bytes_before = channel_.bytes();
-  for (bool again = true;; again = false) {
-    send_channel::item replaced;
-    const auto admitted = policy == overflow::conflate && key != nullptr ? channel_.push(item, *key, replaced)
-                                                                         : channel_.push(item);
-    if (admitted == send_channel::admission::queued) {
-      host_->counters.queued_messages.add();
-      break;
-    }
-    if (admitted == send_channel::admission::replaced) {
-      account_replaced(replaced);
-      break;
-    }
-    // What was sent in this turn may not have been written yet only because the turn has not ended.
-    if (again && !stalled_ && !flushing_) {
-      flush();
-      if (!is_open()) return {outcome::closed};
-      continue;
-    }
-    switch (policy) {
-      case overflow::wait:
-        return {outcome::pending};
-      case overflow::evict:
-        evict();
-        return {outcome::closed, true};
-      case overflow::drop:
-      case overflow::conflate:
-        ++dropped_;
-        host_->counters.dropped_overflow.add();
-        return {outcome::dropped};
-    }
-  }
-  host_->counters.queued_bytes.add(channel_.bytes() - bytes_before);  // modulo 2^64, should it have shrunk
-  if (!stalled_ && !flushing_ && (channel_.size() >= max_buffers || channel_.bytes() >= max_write_bytes)) {
-    flush();  // waiting for more would not make the write any better
-  } else {
-    mark();
-  }
-  return {outcome::queued};
-}
-
-void connection_impl::account_replaced(send_channel::item& old) {
-  ++dropped_;
-  host_->counters.dropped_conflated.add();
-  if (old.sink) old.sink->settle(outcome::dropped, true);
-}
-
-void connection_impl::mark() {
-  if (!marked && !stalled_) host_->mark(*this);
-}
-
-void connection_impl::flush() {
-  if (stalled_ || over()) return;
-  flushing_ = true;
-  std::array<iovec, max_buffers> buffers;
-  auto& counters = host_->counters;
-  for (int writes = 0; channel_.anything_to_write(); ++writes) {
-    if (writes == max_writes_at_once) {
-      mark();
-      break;
-    }
-    const auto count = channel_.gather(buffers, max_write_bytes, host_->gather_scratch());
-    std::size_t total = 0;
-    for (std::size_t i = 0; i < count; ++i) total += buffers[i].iov_len;
-    error_code ec;
-    const auto n = transport_->write_some({buffers.data(), count}, ec);
-    counters.writes.add();
-    if (ec && ec != asio::error::would_block) {
-      end();
-      break;
-    }
-    counters.wire_bytes_out.add(n);
-    const auto bytes_before = channel_.bytes();
-    std::uint64_t messages = 0;
-    std::uint64_t payload = 0;
-    channel_.consume(n, [&](send_channel::item& done) {
-      ++messages;
-      payload += done.frame->payload().size();
-      if (done.sink) done.sink->settle(outcome::written, false);
-    });
-    messages_out_ += messages;
-    bytes_out_ += payload;
-    counters.messages_out.add(messages);
-    counters.bytes_out.add(payload);
-    counters.queued_messages.subtract(messages);
-    counters.queued_bytes.subtract(bytes_before - channel_.bytes());
-    if (n < total) {
-      stall(n > 0);
-      break;
-    }
-  }
-  flushing_ = false;
-  if (channel_.close_written()) on_close_written();
-  if (waiting_) admit_waiting();
-}
-
-void connection_impl::stall(bool progress) {
-  stalled_ = true;
-  const auto now = host_->now();
-  if (progress || stalled_since_ == time_point{}) stalled_since_ = now;
-  const auto limit = host_->limits().write_timeout;
-  if (limit.count() != 0 && is_open()) {
-    host_->set_deadline_no_later(*this, stalled_since_ + std::chrono::duration_cast<duration>(limit));
-  }
-  if (!writing_) start_write_loop();
-}
-
-void connection_impl::evict() {
-  host_->counters.evictions.add();
-  discard_waiting();
-  leave_open(closed_by::local, close_code::slow_consumer, {});
-}
-
-void connection_impl::discard_waiting() {
-  auto& counters = host_->counters;
-  const auto bytes_before = channel_.bytes();
-  channel_.discard_waiting([&](send_channel::item& lost) {
-    counters.discarded.add();
-    counters.queued_messages.subtract(1);
-    if (lost.sink) lost.sink->settle(outcome::closed, false);
-  });
-  counters.queued_bytes.subtract(bytes_before - channel_.bytes());
-}
-
-// --- Ending
-// --------------------------------------------------------------------------------------------------------
+// --- Ending ---
 
 void connection_impl::leave_open(closed_by by, close_code code, std::string_view text) {
   state_.store(state::closing, std::memory_order_relaxed);
@@ -531,205 +377,6 @@ void connection_impl::on_deadline(time_point now) {
   }
   next = std::min({next, message_due_, heartbeat_.due()});
   if (next != time_point::max()) host_->set_deadline(*this, next);
-}
-
-// --- What handlers call
-// --------------------------------------------------------------------------------------------
-
-message connection_impl::take_message() {
-  auto next = std::move(inbox_[inbox_head_++]);
-  inbox_bytes_ -= next.size();
-  if (inbox_head_ == inbox_.size()) {
-    inbox_.clear();
-    inbox_head_ = 0;
-  }
-  // Not at once: the read loop may be what this is called from.
-  if (paused_ && !inbox_full()) asio::post(host_->executor(), [self = self()] { self->owner_.wake(); });
-  return next;
-}
-
-asio::awaitable<std::optional<message>> connection_impl::read() {
-  for (;;) {
-    if (inbox_head_ < inbox_.size()) co_return take_message();
-    if (over()) co_return std::nullopt;
-    co_await reader_.wait();
-    // A statement of its own: g++ 12 miscompiles an await expression in the condition.
-    const auto cancellation = co_await asio::this_coro::cancellation_state;
-    if (cancellation.cancelled() != asio::cancellation_type::none) {
-      throw boost::system::system_error{asio::error::operation_aborted};
-    }
-  }
-}
-
-/// A send that somebody waits for: for room, or for its outcome. Owns itself while the channel knows it.
-struct connection_impl::awaited_send final : outcome_sink,
-                                             deadline_entry,
-                                             std::enable_shared_from_this<awaited_send> {
-  awaited_send(std::shared_ptr<connection_impl> to, prepared_message message, delivery options)
-      : owner(std::move(to)), what(std::move(message)), how(std::move(options)) {}
-
-  /// Offers the message; false if it has to wait for room.
-  bool try_offer() {
-    const auto verdict =
-        owner->offer(what.block(), how.policy(), how.key().get(), how.waits_until_written() ? this : nullptr);
-    if (verdict.what == outcome::pending) return false;
-    if (verdict.what == outcome::queued && how.waits_until_written()) {
-      in_channel = true;
-      self = shared_from_this();
-    } else {
-      finish(verdict.what);
-    }
-    return true;
-  }
-  void settle(outcome outcome, bool) noexcept override {
-    const auto keep = std::move(self);
-    in_channel = false;
-    if (!result) finish(outcome);
-  }
-  void on_deadline(time_point) override {
-    if (result) return;
-    if (!in_channel && owner->waiting_) std::erase(*owner->waiting_, shared_from_this());
-    finish(in_channel ? outcome::pending : outcome::dropped);
-  }
-  void finish(outcome outcome) {
-    result = outcome;
-    if (is_set()) owner->host_->remove_deadline(*this);
-    if (slot.waiting()) asio::post(resume_on, [keep = shared_from_this()] { keep->slot.wake(); });
-  }
-
-  std::shared_ptr<connection_impl> owner;
-  prepared_message what;
-  delivery how;
-  asio::any_io_executor resume_on;
-  wake_slot slot;
-  std::optional<outcome> result;
-  std::shared_ptr<awaited_send> self;
-  bool in_channel = false;
-};
-
-asio::awaitable<outcome> connection_impl::send_slowly(prepared_message what, delivery how) {
-  const auto waiting = std::make_shared<awaited_send>(self(), std::move(what), std::move(how));
-  waiting->resume_on = co_await asio::this_coro::executor;
-  const auto limit = waiting->how.deadline();
-  if (limit.count() > 0) {
-    host_->set_deadline(*waiting, host_->now() + std::chrono::duration_cast<duration>(limit));
-  }
-  const bool queue_first = waiting->how.policy() == overflow::wait && waiting_ && !waiting_->empty();
-  if (queue_first || !waiting->try_offer()) {
-    if (!waiting_) waiting_ = std::make_unique<std::deque<std::shared_ptr<awaited_send>>>();
-    waiting_->push_back(waiting);
-  }
-  while (!waiting->result) {
-    co_await waiting->slot.wait();
-    const auto cancelled = co_await asio::this_coro::cancellation_state;
-    if (!waiting->result && cancelled.cancelled() != asio::cancellation_type::none) {
-      if (waiting_) std::erase(*waiting_, waiting);
-      throw boost::system::system_error{asio::error::operation_aborted};
-    }
-  }
-  co_return *waiting->result;
-}
-
-void connection_impl::admit_waiting() {
-  while (!waiting_->empty()) {
-    const auto next = waiting_->front();
-    if (!next->try_offer()) return;
-    waiting_->pop_front();
-  }
-  waiting_.reset();
-}
-
-asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery how) {
-  assert(what);
-  if (over()) co_return outcome::closed;
-  if (!host_->running_here()) {
-    const auto keep = self();
-    co_return co_await asio::co_spawn(host_->executor(), send_slowly(std::move(what), std::move(how)),
-                                      asio::use_awaitable);
-  }
-  const bool fast = !how.waits_until_written() && (how.policy() != overflow::wait || !waiting_);
-  if (fast) {
-    const auto answer = offer(what.block(), how.policy(), how.key().get(), nullptr);
-    if (answer.what != outcome::pending) co_return answer.what;
-  }
-  co_return co_await send_slowly(std::move(what), std::move(how));
-}
-
-asio::awaitable<outcome> connection_impl::write(prepared_message what) {
-  assert(what);
-  if (host_->running_here() && !waiting_) {
-    const auto answer = offer(what.block(), overflow::wait, nullptr, nullptr);
-    if (answer.what != outcome::pending) co_return answer.what;
-  }
-  delivery how;
-  how.wait();
-  co_return co_await send(std::move(what), std::move(how));
-}
-
-void connection_impl::post_send(prepared_message what, delivery how) {
-  assert(what);
-  const auto policy = how.policy() == overflow::wait ? overflow::evict : how.policy();
-  if (host_->running_here()) {
-    offer(what.block(), policy, how.key().get(), nullptr);
-    return;
-  }
-  if (over()) return;
-  asio::post(host_->executor(), [self = self(), what = std::move(what), policy, key = how.key()] {
-    self->offer(what.block(), policy, key.get(), nullptr);
-  });
-}
-
-void connection_impl::post_close(close_code code, std::string text) {
-  if (code != close_code::none && !is_sendable(code))
-    throw std::invalid_argument{"close code may not be sent"};
-  if (over()) return;
-  if (host_->running_here()) {
-    begin_close(closed_by::local, code, text);
-    return;
-  }
-  asio::post(host_->executor(), [self = self(), code, text = std::move(text)] {
-    self->begin_close(closed_by::local, code, text);
-  });
-}
-
-asio::awaitable<void> connection_impl::close_here(close_code code, std::string text) {
-  begin_close(closed_by::local, code, text);
-  const auto resume_on = co_await asio::this_coro::executor;
-  if (over()) co_return;
-  co_await suspend<void()>([this, &resume_on](auto handler) {
-    if (!end_waiters_) end_waiters_ = std::make_unique<end_waiters>();
-    end_waiters_->emplace_back(resume_on, resumption<void()>{std::move(handler)});
-  });
-}
-
-asio::awaitable<void> connection_impl::close(close_code code, std::string text) {
-  if (code != close_code::none && !is_sendable(code))
-    throw std::invalid_argument{"close code may not be sent"};
-  if (over()) co_return;
-  const auto keep = self();
-  if (host_->running_here()) {
-    co_await close_here(code, std::move(text));
-  } else {
-    co_await asio::co_spawn(host_->executor(), close_here(code, std::move(text)), asio::use_awaitable);
-  }
-}
-
-const identity& connection_impl::user() const noexcept {
-  static const identity anonymous;
-  return particulars_ ? particulars_->user : anonymous;
-}
-
-connection_stats connection_impl::stats() const {
-  connection_stats now;
-  now.messages_in = messages_in_;
-  now.bytes_in = bytes_in_;
-  now.messages_out = messages_out_;
-  now.bytes_out = bytes_out_;
-  now.dropped = dropped_;
-  now.queued_messages = channel_.size();
-  now.queued_bytes = channel_.bytes();
-  now.rtt = rtt_;
-  return now;
 }
 
 }  // namespace skein::detail

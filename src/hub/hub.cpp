@@ -107,8 +107,7 @@ shard* hub::shard_of(connection_id id) const noexcept {
   return id != 0 && index < shards_.size() ? shards_[index].get() : nullptr;
 }
 
-// --- Delivery
-// ------------------------------------------------------------------------------------------------------
+// --- Delivery ---
 
 asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery how) {
   require_broadcast(what, how);

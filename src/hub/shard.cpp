@@ -51,8 +51,7 @@ void shard::pulse::on_deadline(time_point now) {
   owner.set_deadline(*this, now + pulse_interval);
 }
 
-// --- Registry
-// ------------------------------------------------------------------------------------------------------
+// --- Registry ---
 
 std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_parts parts) {
   std::uint32_t place = 0;
@@ -122,8 +121,7 @@ void shard::on_joined(connection_impl& who) noexcept {
   }
 }
 
-// --- Sending
-// -------------------------------------------------------------------------------------------------------
+// --- Sending ---
 
 void shard::mark(connection_impl& who) {
   if (!who.marked) {
@@ -213,8 +211,7 @@ void shard::for_each(const std::function<void(connection&)>& visit) {
   }
 }
 
-// --- Shutdown
-// ------------------------------------------------------------------------------------------------------
+// --- Shutdown ---
 
 void shard::start_drain() {
   drainer_.next = 0;
@@ -251,8 +248,7 @@ void shard::cancel_handlers() {
   }
 }
 
-// --- A shard with a thread of its own
-// --------------------------------------------------------------------------------
+// --- A shard with a thread of its own ---
 
 namespace {
 thread_local const shard* current_shard = nullptr;

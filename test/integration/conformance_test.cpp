@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <initializer_list>
 
 namespace {
 
@@ -72,7 +73,8 @@ std::vector<row> length_rows() {
                              form{"in 16 bits", length_form::in_16_bits, 126, 65'535},
                              form{"in 64 bits", length_form::in_64_bits, 65'536, limit}};
   for (const auto& form : forms) {
-    for (const std::size_t size : {0, 1, 2, 125, 126, 127, 255, 256, 65'535, 65'536}) {
+    for (const auto size :
+         std::initializer_list<std::size_t>{0, 1, 2, 125, 126, 127, 255, 256, 65'535, 65'536}) {
       if ((form.wide == length_form::in_7_bits && size > 125) ||
           (form.wide == length_form::in_16_bits && size > 65'535))
         continue;
@@ -144,7 +146,7 @@ std::vector<row> mask_rows() {
                           text_frame("good") + make_frame(op::text, "bad", plain)));
   table.back().replies = {{op::text, "good"}};
   for (const std::uint32_t mask : {0U, 1U, 0xffU, 0xff000000U, 0x80808080U, 0xffffffffU}) {
-    for (const std::size_t size : {1, 2, 3, 4, 5, 7, 8, 9, 31, 1000}) {
+    for (const auto size : std::initializer_list<std::size_t>{1, 2, 3, 4, 5, 7, 8, 9, 31, 1000}) {
       table.push_back(text_echoed("mask " + number(mask) + " over " + number(size) + " bytes",
                                   make_frame(op::text, some(size), {.mask = mask}), some(size)));
     }

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <initializer_list>
 #include <random>
 
 namespace {
@@ -239,7 +240,7 @@ TEST_SUITE("permessage-deflate") {
     options.compression.threshold = 100;
     test_server server{options};
     auto client = connected(server);
-    for (const std::size_t size : {99, 100, 101, 60'000}) {
+    for (const auto size : std::initializer_list<std::size_t>{99, 100, 101, 60'000}) {
       CAPTURE(size);
       client.send(text_frame(std::string(size, 'x')));
       const auto echo = client.read_message();
@@ -273,7 +274,7 @@ TEST_SUITE("permessage-deflate") {
       }
       for (int bits = 9; bits <= 15; ++bits) round_trip(payload, {.window_bits = bits});
       for (int memory = 1; memory <= 9; ++memory) round_trip(payload, {.memory = memory});
-      for (const std::size_t block : {1, 7, 100}) {
+      for (const auto block : std::initializer_list<std::size_t>{1, 7, 100}) {
         if (payload.size() > 10'000) continue;
         round_trip(payload, {.block = block});
         round_trip(payload, {.full_flush = true, .block = block});

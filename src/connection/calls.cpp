@@ -1,0 +1,211 @@
+// What handlers, and others who hold a connection, call.
+
+#include "connection/connection_impl.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <cassert>
+#include <utility>
+
+namespace skein::detail {
+
+message connection_impl::take_message() {
+  auto next = std::move(inbox_[inbox_head_++]);
+  inbox_bytes_ -= next.size();
+  if (inbox_head_ == inbox_.size()) {
+    inbox_.clear();
+    inbox_head_ = 0;
+  }
+  // Not at once: the read loop may be what this is called from.
+  if (paused_ && !inbox_full()) asio::post(host_->executor(), [self = self()] { self->owner_.wake(); });
+  return next;
+}
+
+asio::awaitable<std::optional<message>> connection_impl::read() {
+  for (;;) {
+    if (inbox_head_ < inbox_.size()) co_return take_message();
+    if (over()) co_return std::nullopt;
+    co_await reader_.wait();
+    // A statement of its own: g++ 12 miscompiles an await expression in the condition.
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (cancellation.cancelled() != asio::cancellation_type::none) {
+      throw boost::system::system_error{asio::error::operation_aborted};
+    }
+  }
+}
+
+/// A send that somebody waits for: for room, or for its outcome. Owns itself while the channel knows it.
+struct connection_impl::awaited_send final : outcome_sink,
+                                             deadline_entry,
+                                             std::enable_shared_from_this<awaited_send> {
+  awaited_send(std::shared_ptr<connection_impl> to, prepared_message message, delivery options)
+      : owner(std::move(to)), what(std::move(message)), how(std::move(options)) {}
+
+  /// Offers the message; false if it has to wait for room.
+  bool try_offer() {
+    const auto verdict =
+        owner->offer(what.block(), how.policy(), how.key().get(), how.waits_until_written() ? this : nullptr);
+    if (verdict.what == outcome::pending) return false;
+    if (verdict.what == outcome::queued && how.waits_until_written()) {
+      in_channel = true;
+      self = shared_from_this();
+    } else {
+      finish(verdict.what);
+    }
+    return true;
+  }
+  void settle(outcome outcome, bool) noexcept override {
+    const auto keep = std::move(self);
+    in_channel = false;
+    if (!result) finish(outcome);
+  }
+  void on_deadline(time_point) override {
+    if (result) return;
+    if (!in_channel && owner->waiting_) std::erase(*owner->waiting_, shared_from_this());
+    finish(in_channel ? outcome::pending : outcome::dropped);
+  }
+  void finish(outcome outcome) {
+    result = outcome;
+    if (is_set()) owner->host_->remove_deadline(*this);
+    if (slot.waiting()) asio::post(resume_on, [keep = shared_from_this()] { keep->slot.wake(); });
+  }
+
+  std::shared_ptr<connection_impl> owner;
+  prepared_message what;
+  delivery how;
+  asio::any_io_executor resume_on;
+  wake_slot slot;
+  std::optional<outcome> result;
+  std::shared_ptr<awaited_send> self;
+  bool in_channel = false;
+};
+
+asio::awaitable<outcome> connection_impl::send_slowly(prepared_message what, delivery how) {
+  const auto waiting = std::make_shared<awaited_send>(self(), std::move(what), std::move(how));
+  waiting->resume_on = co_await asio::this_coro::executor;
+  const auto limit = waiting->how.deadline();
+  if (limit.count() > 0) {
+    host_->set_deadline(*waiting, host_->now() + std::chrono::duration_cast<duration>(limit));
+  }
+  const bool queue_first = waiting->how.policy() == overflow::wait && waiting_ && !waiting_->empty();
+  if (queue_first || !waiting->try_offer()) {
+    if (!waiting_) waiting_ = std::make_unique<std::deque<std::shared_ptr<awaited_send>>>();
+    waiting_->push_back(waiting);
+  }
+  while (!waiting->result) {
+    co_await waiting->slot.wait();
+    const auto cancelled = co_await asio::this_coro::cancellation_state;
+    if (!waiting->result && cancelled.cancelled() != asio::cancellation_type::none) {
+      if (waiting_) std::erase(*waiting_, waiting);
+      throw boost::system::system_error{asio::error::operation_aborted};
+    }
+  }
+  co_return *waiting->result;
+}
+
+void connection_impl::admit_waiting() {
+  while (!waiting_->empty()) {
+    const auto next = waiting_->front();
+    if (!next->try_offer()) return;
+    waiting_->pop_front();
+  }
+  waiting_.reset();
+}
+
+asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery how) {
+  assert(what);
+  if (over()) co_return outcome::closed;
+  if (!host_->running_here()) {
+    const auto keep = self();
+    co_return co_await asio::co_spawn(host_->executor(), send_slowly(std::move(what), std::move(how)),
+                                      asio::use_awaitable);
+  }
+  const bool fast = !how.waits_until_written() && (how.policy() != overflow::wait || !waiting_);
+  if (fast) {
+    const auto answer = offer(what.block(), how.policy(), how.key().get(), nullptr);
+    if (answer.what != outcome::pending) co_return answer.what;
+  }
+  co_return co_await send_slowly(std::move(what), std::move(how));
+}
+
+asio::awaitable<outcome> connection_impl::write(prepared_message what) {
+  assert(what);
+  if (host_->running_here() && !waiting_) {
+    const auto answer = offer(what.block(), overflow::wait, nullptr, nullptr);
+    if (answer.what != outcome::pending) co_return answer.what;
+  }
+  delivery how;
+  how.wait();
+  co_return co_await send(std::move(what), std::move(how));
+}
+
+void connection_impl::post_send(prepared_message what, delivery how) {
+  assert(what);
+  const auto policy = how.policy() == overflow::wait ? overflow::evict : how.policy();
+  if (host_->running_here()) {
+    offer(what.block(), policy, how.key().get(), nullptr);
+    return;
+  }
+  if (over()) return;
+  asio::post(host_->executor(), [self = self(), what = std::move(what), policy, key = how.key()] {
+    self->offer(what.block(), policy, key.get(), nullptr);
+  });
+}
+
+void connection_impl::post_close(close_code code, std::string text) {
+  if (code != close_code::none && !is_sendable(code))
+    throw std::invalid_argument{"close code may not be sent"};
+  if (over()) return;
+  if (host_->running_here()) {
+    begin_close(closed_by::local, code, text);
+    return;
+  }
+  asio::post(host_->executor(), [self = self(), code, text = std::move(text)] {
+    self->begin_close(closed_by::local, code, text);
+  });
+}
+
+asio::awaitable<void> connection_impl::close_here(close_code code, std::string text) {
+  begin_close(closed_by::local, code, text);
+  const auto resume_on = co_await asio::this_coro::executor;
+  if (over()) co_return;
+  co_await suspend<void()>([this, &resume_on](auto handler) {
+    if (!end_waiters_) end_waiters_ = std::make_unique<end_waiters>();
+    end_waiters_->emplace_back(resume_on, resumption<void()>{std::move(handler)});
+  });
+}
+
+asio::awaitable<void> connection_impl::close(close_code code, std::string text) {
+  if (code != close_code::none && !is_sendable(code))
+    throw std::invalid_argument{"close code may not be sent"};
+  if (over()) co_return;
+  const auto keep = self();
+  if (host_->running_here()) {
+    co_await close_here(code, std::move(text));
+  } else {
+    co_await asio::co_spawn(host_->executor(), close_here(code, std::move(text)), asio::use_awaitable);
+  }
+}
+
+const identity& connection_impl::user() const noexcept {
+  static const identity anonymous;
+  return particulars_ ? particulars_->user : anonymous;
+}
+
+connection_stats connection_impl::stats() const {
+  connection_stats now;
+  now.messages_in = messages_in_;
+  now.bytes_in = bytes_in_;
+  now.messages_out = messages_out_;
+  now.bytes_out = bytes_out_;
+  now.dropped = dropped_;
+  now.queued_messages = channel_.size();
+  now.queued_bytes = channel_.bytes();
+  now.rtt = rtt_;
+  return now;
+}
+
+}  // namespace skein::detail

@@ -1,0 +1,159 @@
+// How a connection sends: into the channel, and out of it at the end of the turn.
+
+#include "connection/connection_impl.hpp"
+#include "wire/deflate.hpp"
+
+#include <array>
+
+namespace skein::detail {
+namespace {
+
+// One gather write takes this much; beyond it a further system call costs little in comparison.
+constexpr std::size_t max_buffers = 64;
+constexpr std::size_t max_write_bytes = 256 * 1024;
+// A connection that could go on writing yields to the others after this many writes.
+constexpr int max_writes_at_once = 8;
+
+}  // namespace
+
+connection_impl::verdict connection_impl::offer(frame_block* frame, overflow policy, const std::string* key,
+                                                outcome_sink* who) {
+  if (!is_open()) return {outcome::closed};
+  send_channel::item item;
+  item.frame = frame_ref{frame};
+  item.sink = who;
+  const auto& compression = host_->options().compression;
+  const auto payload_size = frame->payload().size();
+  if (window_bits_ != 0 && payload_size >= compression.threshold &&
+      window_suffices(payload_size, window_bits_)) {
+    item.wire_size = static_cast<std::uint32_t>(frame->compressed(compression.level).size());
+    item.compressed = frame->has_compressed();
+  } else {
+    item.wire_size = static_cast<std::uint32_t>(frame->plain().size());
+  }
+
+  const auto bytes_before = channel_.bytes();
+  for (bool again = true;; again = false) {
+    send_channel::item replaced;
+    const auto admitted = policy == overflow::conflate && key != nullptr ? channel_.push(item, *key, replaced)
+                                                                         : channel_.push(item);
+    if (admitted == send_channel::admission::queued) {
+      host_->counters.queued_messages.add();
+      break;
+    }
+    if (admitted == send_channel::admission::replaced) {
+      account_replaced(replaced);
+      break;
+    }
+    // What was sent in this turn may not have been written yet only because the turn has not ended.
+    if (again && !stalled_ && !flushing_) {
+      flush();
+      if (!is_open()) return {outcome::closed};
+      continue;
+    }
+    switch (policy) {
+      case overflow::wait:
+        return {outcome::pending};
+      case overflow::evict:
+        evict();
+        return {outcome::closed, true};
+      case overflow::drop:
+      case overflow::conflate:
+        ++dropped_;
+        host_->counters.dropped_overflow.add();
+        return {outcome::dropped};
+    }
+  }
+  host_->counters.queued_bytes.add(channel_.bytes() - bytes_before);  // modulo 2^64, should it have shrunk
+  if (!stalled_ && !flushing_ && (channel_.size() >= max_buffers || channel_.bytes() >= max_write_bytes)) {
+    flush();  // waiting for more would not make the write any better
+  } else {
+    mark();
+  }
+  return {outcome::queued};
+}
+
+void connection_impl::account_replaced(send_channel::item& old) {
+  ++dropped_;
+  host_->counters.dropped_conflated.add();
+  if (old.sink) old.sink->settle(outcome::dropped, true);
+}
+
+void connection_impl::mark() {
+  if (!marked && !stalled_) host_->mark(*this);
+}
+
+void connection_impl::flush() {
+  if (stalled_ || over()) return;
+  flushing_ = true;
+  std::array<iovec, max_buffers> buffers;
+  auto& counters = host_->counters;
+  for (int writes = 0; channel_.anything_to_write(); ++writes) {
+    if (writes == max_writes_at_once) {
+      mark();
+      break;
+    }
+    const auto count = channel_.gather(buffers, max_write_bytes, host_->gather_scratch());
+    std::size_t total = 0;
+    for (std::size_t i = 0; i < count; ++i) total += buffers[i].iov_len;
+    error_code ec;
+    const auto n = transport_->write_some({buffers.data(), count}, ec);
+    counters.writes.add();
+    if (ec && ec != asio::error::would_block) {
+      end();
+      break;
+    }
+    counters.wire_bytes_out.add(n);
+    const auto bytes_before = channel_.bytes();
+    std::uint64_t messages = 0;
+    std::uint64_t payload = 0;
+    channel_.consume(n, [&](send_channel::item& done) {
+      ++messages;
+      payload += done.frame->payload().size();
+      if (done.sink) done.sink->settle(outcome::written, false);
+    });
+    messages_out_ += messages;
+    bytes_out_ += payload;
+    counters.messages_out.add(messages);
+    counters.bytes_out.add(payload);
+    counters.queued_messages.subtract(messages);
+    counters.queued_bytes.subtract(bytes_before - channel_.bytes());
+    if (n < total) {
+      stall(n > 0);
+      break;
+    }
+  }
+  flushing_ = false;
+  if (channel_.close_written()) on_close_written();
+  if (waiting_) admit_waiting();
+}
+
+void connection_impl::stall(bool progress) {
+  stalled_ = true;
+  const auto now = host_->now();
+  if (progress || stalled_since_ == time_point{}) stalled_since_ = now;
+  const auto limit = host_->limits().write_timeout;
+  if (limit.count() != 0 && is_open()) {
+    host_->set_deadline_no_later(*this, stalled_since_ + std::chrono::duration_cast<duration>(limit));
+  }
+  if (!writing_) start_write_loop();
+}
+
+void connection_impl::evict() {
+  host_->counters.evictions.add();
+  discard_waiting();
+  leave_open(closed_by::local, close_code::slow_consumer, {});
+}
+
+void connection_impl::discard_waiting() {
+  auto& counters = host_->counters;
+  const auto bytes_before = channel_.bytes();
+  channel_.discard_waiting([&](send_channel::item& lost) {
+    counters.discarded.add();
+    counters.queued_messages.subtract(1);
+    if (lost.sink) lost.sink->settle(outcome::closed, false);
+  });
+  counters.queued_bytes.subtract(bytes_before - channel_.bytes());
+}
+
+}  // namespace skein::detail
