@@ -178,7 +178,7 @@ TEST_SUITE("many connections") {
     delivery how;
     how.deadline(sanitized ? 20s : 8s);
     std::optional<delivery_report> report;
-    auto announce = [](manager& to, delivery options,
+    auto announce = [](manager& to, delivery chosen,
                        std::optional<delivery_report>& out) -> asio::awaitable<void> {
       out = co_await to.broadcast(message::binary(std::string(payload_size, 'x')), chosen);
     };
