@@ -154,8 +154,11 @@ void container::impl::spawn(asio::awaitable<void> body) {
     // The list belongs to the thread of `run`, not to the task's strand.
     asio::post(*context, [this, place, error] { task_ended(place, error); });
   };
-  asio::co_spawn(state->executor, std::move(body),
-                 asio::bind_cancellation_slot(state->signal.slot(), std::move(ended)));
+  // Not from here: the task might run at once, and spawn another one while the mutex is held.
+  asio::post(state->executor, [state, body = std::move(body), ended = std::move(ended)]() mutable {
+    asio::co_spawn(state->executor, std::move(body),
+                   asio::bind_cancellation_slot(state->signal.slot(), std::move(ended)));
+  });
 }
 
 void container::impl::task_ended(std::list<std::shared_ptr<task>>::iterator which,

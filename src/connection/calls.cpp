@@ -1,11 +1,10 @@
 // What handlers, and others who hold a connection, call.
 
 #include "connection/connection_impl.hpp"
+#include "connection/remote.hpp"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <cassert>
 #include <utility>
@@ -120,8 +119,7 @@ asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery h
   if (over()) co_return outcome::closed;
   if (!host_->running_here()) {
     const auto keep = self();
-    co_return co_await asio::co_spawn(host_->executor(), send_slowly(std::move(what), std::move(how)),
-                                      asio::use_awaitable);
+    co_return co_await run_on(host_->executor(), send_slowly(std::move(what), std::move(how)));
   }
   const bool fast = !how.waits_until_written() && (how.policy() != overflow::wait || !waiting_);
   if (fast) {
@@ -168,14 +166,15 @@ void connection_impl::post_close(close_code code, std::string text) {
   });
 }
 
-asio::awaitable<void> connection_impl::close_here(close_code code, std::string text) {
+asio::awaitable<bool> connection_impl::close_here(close_code code, std::string text) {
   begin_close(closed_by::local, code, text);
   const auto resume_on = co_await asio::this_coro::executor;
-  if (over()) co_return;
+  if (over()) co_return true;
   co_await suspend<void()>([this, &resume_on](auto handler) {
     if (!end_waiters_) end_waiters_ = std::make_unique<end_waiters>();
     end_waiters_->emplace_back(resume_on, resumption<void()>{std::move(handler)});
   });
+  co_return true;
 }
 
 asio::awaitable<void> connection_impl::close(close_code code, std::string text) {
@@ -186,7 +185,7 @@ asio::awaitable<void> connection_impl::close(close_code code, std::string text) 
   if (host_->running_here()) {
     co_await close_here(code, std::move(text));
   } else {
-    co_await asio::co_spawn(host_->executor(), close_here(code, std::move(text)), asio::use_awaitable);
+    co_await run_on(host_->executor(), close_here(code, std::move(text)));
   }
 }
 

@@ -81,7 +81,8 @@ void connection_impl::start() {
 }
 
 void connection_impl::start_handler() {
-  const auto done = [self = self()](const std::exception_ptr& error) { self->on_handler_done(error); };
+  // The owner keeps the connection until this has been called.
+  const auto done = [this](const std::exception_ptr& error) { on_handler_done(error); };
   try {
     asio::co_spawn(host_->executor(), (*runs_)(*this),
                    asio::bind_cancellation_slot(cancel_handler_.slot(), done));

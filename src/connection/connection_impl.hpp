@@ -175,7 +175,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   void admit_waiting();
   void account_replaced(send_channel::item& old);
   asio::awaitable<outcome> send_slowly(prepared_message what, delivery how);
-  asio::awaitable<void> close_here(close_code code, std::string text);
+  asio::awaitable<bool> close_here(close_code code, std::string text);
   [[nodiscard]] std::shared_ptr<connection_impl> self() {
     return std::static_pointer_cast<connection_impl>(shared_from_this());
   }

@@ -1,5 +1,6 @@
 #include "hub/hub.hpp"
 
+#include "connection/remote.hpp"
 #include "hub/broadcast.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -36,6 +37,9 @@ manager_options checked(manager_options options) {
   require(limits.write_timeout >= 0ns, "write_timeout: not negative");
   require(limits.close_timeout > 0ns, "close_timeout: more than zero");
   require(options.compression.level >= 1 && options.compression.level <= 9, "compression level: from 1 to 9");
+  // A peer could make one short frame grow without end.
+  require(!options.compression.enabled || limits.max_message_bytes > 0,
+          "max_message_bytes: more than zero with compression");
   require(options.stall_threshold > 0ns, "stall_threshold: more than zero");
   if (options.shards == 0) options.shards = std::max(1U, std::thread::hardware_concurrency());
   if (!options.time) options.time = steady_clock();
@@ -67,10 +71,11 @@ hub::hub(manager_options options, asio::any_io_executor embedded_in)
 }
 
 hub::~hub() {
-  shared_->draining = true;
   {
     const std::lock_guard lock{drain_mutex_};
-    shared_->on_all_joined = [] {};
+    // A shard may be calling it already, if there was a drain.
+    if (!drain_) shared_->on_all_joined = [] {};
+    shared_->draining = true;
   }
   // Connections that are still there end now, so that everybody who waits for an outcome learns it.
   std::vector<std::future<void>> forced;
@@ -164,10 +169,10 @@ asio::awaitable<bool> close_on(std::shared_ptr<shard> where, connection_id id, c
   co_return true;
 }
 
-asio::awaitable<void> visit_on(std::shared_ptr<shard> where,
+asio::awaitable<bool> visit_on(std::shared_ptr<shard> where,
                                std::shared_ptr<std::function<void(connection&)>> visit) {
   where->for_each(*visit);
-  co_return;
+  co_return true;
 }
 
 }  // namespace
@@ -178,8 +183,7 @@ asio::awaitable<outcome> hub::send_to(connection_id id, prepared_message what, d
   if (!where) co_return outcome::closed;
   auto keep = std::static_pointer_cast<shard>(where->shared_from_this());
   const auto executor = where->executor();
-  co_return co_await asio::co_spawn(executor, send_on(std::move(keep), id, std::move(what), std::move(how)),
-                                    asio::use_awaitable);
+  co_return co_await run_on(executor, send_on(std::move(keep), id, std::move(what), std::move(how)));
 }
 
 asio::awaitable<bool> hub::close(connection_id id, close_code code, std::string text) {
@@ -188,8 +192,7 @@ asio::awaitable<bool> hub::close(connection_id id, close_code code, std::string 
   if (!where) co_return false;
   auto keep = std::static_pointer_cast<shard>(where->shared_from_this());
   const auto executor = where->executor();
-  co_return co_await asio::co_spawn(executor, close_on(std::move(keep), id, code, std::move(text)),
-                                    asio::use_awaitable);
+  co_return co_await run_on(executor, close_on(std::move(keep), id, code, std::move(text)));
 }
 
 asio::awaitable<void> hub::for_each(std::function<void(connection&)> visit) {
@@ -197,7 +200,7 @@ asio::awaitable<void> hub::for_each(std::function<void(connection&)> visit) {
   std::exception_ptr first;
   for (const auto& one : shards_) {
     try {
-      co_await asio::co_spawn(one->executor(), visit_on(one, shared_visit), asio::use_awaitable);
+      co_await run_on(one->executor(), visit_on(one, shared_visit));
     } catch (...) {
       if (!first) first = std::current_exception();
     }

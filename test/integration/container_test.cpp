@@ -53,6 +53,11 @@ asio::awaitable<void> stop(skein::container& what) {
   co_return;
 }
 
+asio::awaitable<void> stop_by_another_task(skein::container& what, int depth) {
+  what.spawn(depth == 0 ? stop(what) : stop_by_another_task(what, depth - 1));
+  co_return;
+}
+
 asio::awaitable<void> fail() {
   throw std::runtime_error("out of yarn");
   co_return;
@@ -85,6 +90,12 @@ TEST_SUITE("container") {
   TEST_CASE("stop from a task ends run") {
     fixture f;
     f.container.spawn(stop(f.container));
+    CHECK(f.container.run() == 0);
+  }
+
+  TEST_CASE("a task may spawn further tasks") {
+    fixture f;
+    f.container.spawn(stop_by_another_task(f.container, 3));
     CHECK(f.container.run() == 0);
   }
 

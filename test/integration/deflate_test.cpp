@@ -465,6 +465,40 @@ TEST_SUITE("permessage-deflate") {
     CHECK(read_inflated(client) == payload);
   }
 
+  TEST_CASE("compressed messages that arrive in pieces, in turn with another connection's") {
+    auto options = compressing();
+    options.shards = 1;
+    test_server server{options};
+    std::vector<raw_client> clients;
+    for (int i = 0; i < 2; ++i) clients.push_back(connected(server));
+    std::minstd_rand random{11};
+    for (unsigned round = 0; round < 30; ++round) {
+      std::vector<std::string> payloads, left;
+      for (unsigned i = 0; i < clients.size(); ++i) {
+        payloads.push_back(prose(4'000, 2 * round + i));
+        const auto deflated = deflate_payload(payloads.back(), {.level = static_cast<int>(random() % 10)});
+        const auto third = deflated.size() / 3;
+        left.push_back(compressed_frame(op::text, deflated.substr(0, third), false) +
+                       continuation_frame(deflated.substr(third, third), false) + ping_frame() +
+                       continuation_frame(deflated.substr(2 * third)));
+      }
+      while (!left[0].empty() || !left[1].empty()) {
+        for (std::size_t i = 0; i < clients.size(); ++i) {
+          const auto piece = left[i].substr(0, random() % 700 + 1);
+          left[i].erase(0, piece.size());
+          // Each piece is taken in before the other connection's next one is sent.
+          const auto expected = server.stats().wire_bytes_in + piece.size();
+          clients[i].send(piece);
+          REQUIRE(eventually([&] { return server.stats().wire_bytes_in >= expected; }));
+        }
+      }
+      for (std::size_t i = 0; i < clients.size(); ++i) {
+        const bool its_own = read_inflated(clients[i]) == payloads[i];
+        REQUIRE(its_own);
+      }
+    }
+  }
+
   TEST_CASE("many connections compress at the same time and keep apart") {
     test_server server{compressing()};
     std::vector<raw_client> clients;
