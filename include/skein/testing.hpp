@@ -24,6 +24,22 @@
 
 namespace skein::testing {
 
+namespace detail {
+/// A context for one `run`. It is not destroyed afterwards but kept for the next: a manager's thread that has
+/// just resumed the coroutine may still be about to leave the context.
+class leased_context {
+ public:
+  leased_context();
+  ~leased_context();
+  leased_context(const leased_context&) = delete;
+  leased_context& operator=(const leased_context&) = delete;
+  [[nodiscard]] asio::io_context& get() noexcept { return *context_; }
+
+ private:
+  std::unique_ptr<asio::io_context> context_;
+};
+}  // namespace detail
+
 /// Runs a coroutine to its end on `context`, and whatever else is ready there. Rethrows its exception. If it
 /// has not ended within `limit` of real time it is cancelled, and `boost::system::system_error` with
 /// `errc::timed_out` thrown; a coroutine that never suspends cannot be ended.
@@ -44,8 +60,8 @@ T run(asio::io_context& context, asio::awaitable<T> task,
 }
 template <class T>
 T run(asio::awaitable<T> task, std::chrono::milliseconds limit = std::chrono::seconds{10}) {
-  asio::io_context context{1};
-  return run(context, std::move(task), limit);
+  detail::leased_context context;
+  return run(context.get(), std::move(task), limit);
 }
 
 /// Runs everything that is ready on `context`, without waiting.

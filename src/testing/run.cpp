@@ -5,6 +5,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <mutex>
 #include <utility>
 
 namespace skein::testing {
@@ -35,7 +36,41 @@ void settle_until(asio::io_context& context, real_time::time_point deadline) {
   context.restart();
 }
 
+struct context_pool {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<asio::io_context>> free;
+};
+
+context_pool& contexts() {
+  static auto* const pool = new context_pool;  // never destroyed
+  return *pool;
+}
+
 }  // namespace
+
+namespace detail {
+
+leased_context::leased_context() {
+  auto& pool = contexts();
+  const std::lock_guard lock{pool.mutex};
+  if (pool.free.empty()) {
+    context_ = std::make_unique<asio::io_context>(1);
+  } else {
+    context_ = std::move(pool.free.back());
+    pool.free.pop_back();
+  }
+}
+
+leased_context::~leased_context() {
+  context_->restart();
+  context_->poll();
+  if (!context_->stopped()) return;  // something still waits on it: it goes, with what waits
+  auto& pool = contexts();
+  const std::lock_guard lock{pool.mutex};
+  pool.free.push_back(std::move(context_));
+}
+
+}  // namespace detail
 
 void run(asio::io_context& context, asio::awaitable<void> task, std::chrono::milliseconds limit) {
   const auto deadline = real_time::now() + limit;
@@ -59,8 +94,8 @@ void run(asio::io_context& context, asio::awaitable<void> task, std::chrono::mil
 }
 
 void run(asio::awaitable<void> task, std::chrono::milliseconds limit) {
-  asio::io_context context{1};
-  run(context, std::move(task), limit);
+  detail::leased_context context;
+  run(context.get(), std::move(task), limit);
 }
 
 void settle(asio::io_context& context) {
