@@ -48,7 +48,9 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
   if (!parts.response.empty()) channel_.push_control(parts.response);
 }
 
-connection_impl::~connection_impl() = default;
+connection_impl::~connection_impl() {
+  ticket.release();
+}  // while the host is there
 
 // --- The owner and its loops ---
 
@@ -81,8 +83,8 @@ void connection_impl::start() {
 }
 
 void connection_impl::start_handler() {
-  // The owner keeps the connection until this has been called.
-  const auto done = [this](const std::exception_ptr& error) { on_handler_done(error); };
+  // Keeps the connection for as long as the handler's frame lives, whatever ends first.
+  const auto done = [self = self()](const std::exception_ptr& error) { self->on_handler_done(error); };
   try {
     asio::co_spawn(host_->executor(), (*runs_)(*this),
                    asio::bind_cancellation_slot(cancel_handler_.slot(), done));

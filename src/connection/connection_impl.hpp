@@ -28,31 +28,30 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace skein::detail {
 
-/// Something that holds a place among `max_connections` until it is destroyed.
+/// Something that holds a place among `max_connections` until it is destroyed. The count is the shards',
+/// which outlive every connection and every handshake.
 class admission_ticket {
  public:
   admission_ticket() = default;
-  explicit admission_ticket(std::shared_ptr<std::atomic<std::size_t>> taken) noexcept
-      : taken_(std::move(taken)) {}
-  admission_ticket(admission_ticket&&) noexcept = default;
+  explicit admission_ticket(std::atomic<std::size_t>& taken) noexcept : taken_(&taken) {}
+  admission_ticket(admission_ticket&& other) noexcept : taken_(std::exchange(other.taken_, nullptr)) {}
   admission_ticket& operator=(admission_ticket&& other) noexcept {
-    release();
-    taken_ = std::move(other.taken_);
+    std::swap(taken_, other.taken_);
     return *this;
   }
   ~admission_ticket() { release(); }
   void release() noexcept {
-    if (taken_) taken_->fetch_sub(1, std::memory_order_acq_rel);
-    taken_.reset();
+    if (taken_) std::exchange(taken_, nullptr)->fetch_sub(1, std::memory_order_acq_rel);
   }
   explicit operator bool() const noexcept { return taken_ != nullptr; }
 
  private:
-  std::shared_ptr<std::atomic<std::size_t>> taken_;
+  std::atomic<std::size_t>* taken_ = nullptr;
 };
 
 /// What a connection is made of.
@@ -196,9 +195,9 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::unique_ptr<detail::transport> transport_;
   std::unique_ptr<protocol_engine> engine_;
   int window_bits_;
+  std::uint32_t inbox_head_ = 0;  // of `inbox_` that was handed out
 
   std::vector<message> inbox_;
-  std::size_t inbox_head_ = 0;
   std::size_t inbox_bytes_ = 0;
   std::unique_ptr<std::string> backlog_;  // read, not yet fed
   wake_slot reader_;                      // the handler, for a message

@@ -90,7 +90,7 @@ std::optional<std::pair<refusal, refusal_reason>> check_upgrade(const request& w
     return std::pair{bad_handshake(), refusal_reason::malformed};
   }
   if (hub.draining()) return std::pair{unavailable("shutting down"), refusal_reason::draining};
-  if (hub.shared().taken->load(std::memory_order_relaxed) >= hub.options().max_connections) {
+  if (hub.shared().taken.load(std::memory_order_relaxed) >= hub.options().max_connections) {
     return std::pair{unavailable("too many connections"), refusal_reason::connection_limit};
   }
   if (!origin_allowed(route.origin ? *route.origin : options.origin, what)) {

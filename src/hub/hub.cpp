@@ -99,12 +99,12 @@ hub::~hub() {
 }
 
 admission_ticket hub::admit() noexcept {
-  auto& taken = *shared_->taken;
+  auto& taken = shared_->taken;
   auto now = taken.load(std::memory_order_relaxed);
   do {
     if (now >= shared_->options.max_connections) return {};
   } while (!taken.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel));
-  return admission_ticket{shared_->taken};
+  return admission_ticket{taken};
 }
 
 shard* hub::shard_of(connection_id id) const noexcept {

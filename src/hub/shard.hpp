@@ -24,9 +24,8 @@ struct hub_shared {
   manager_options options;
   std::shared_ptr<clock> time;
   unsigned shard_count = 1;
-  std::shared_ptr<std::atomic<std::size_t>> taken =
-      std::make_shared<std::atomic<std::size_t>>(0);  // admissions
-  std::atomic<std::size_t> alive{0};                  // connections with a coroutine that has not ended
+  std::atomic<std::size_t> taken{0};  // admissions
+  std::atomic<std::size_t> alive{0};  // connections with a coroutine that has not ended
   std::atomic<bool> draining{false};
   std::function<void()> on_all_joined;  // while draining, when `alive` has come to zero; any shard's thread
 

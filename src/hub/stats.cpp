@@ -52,7 +52,7 @@ health_report hub::health() const {
     report.reasons.push_back("shard " + std::to_string(one->index()) + " does not run");
   }
   if (draining()) report.reasons.emplace_back("draining");
-  const bool full = shared_->taken->load(std::memory_order_relaxed) >= shared_->options.max_connections;
+  const bool full = shared_->taken.load(std::memory_order_relaxed) >= shared_->options.max_connections;
   if (full) report.reasons.emplace_back("connection limit reached");
   report.ready = report.live && !draining() && !full;
   return report;
