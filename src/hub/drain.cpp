@@ -89,8 +89,10 @@ void hub::begin_drain(std::chrono::nanoseconds deadline) {
   if (drain_) return;
   drain_ = std::make_shared<drain_state>(shards_, shared_);
   const auto state = drain_;
-  const auto finish = [state] {
-    asio::post(state->shards.front()->executor(), [state] { state->finish(); });
+  // Weak, because the shards' shared part keeps it, and this would keep the shards.
+  const auto finish = [weak = std::weak_ptr{state}] {
+    const auto kept = weak.lock();
+    if (kept) asio::post(kept->shards.front()->executor(), [kept] { kept->finish(); });
   };
   shared_->on_all_joined = finish;
   shared_->draining = true;  // publishes `on_all_joined` to the shards
