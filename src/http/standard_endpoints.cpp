@@ -67,22 +67,28 @@ response health_response(const health_report& health, bool good) {
   return json_response(body, good ? 200 : 503);
 }
 
+asio::awaitable<response> stats_of(const manager& what) {
+  co_return json_response(to_json(what.stats()), 200);
+}
+
+asio::awaitable<response> liveness_of(const manager& what) {
+  const auto health = what.health();
+  co_return health_response(health, health.live);
+}
+
+asio::awaitable<response> readiness_of(const manager& what) {
+  const auto health = what.health();
+  co_return health_response(health, health.ready);
+}
+
 }  // namespace
 
 void server::add_standard_endpoints() {
   // The endpoints run on the manager's own shards, so it is there when they are called.
   auto& manager = core_->manager;
-  get("/ws/stats", [&manager](const request&) -> asio::awaitable<response> {
-    co_return json_response(to_json(manager.stats()), 200);
-  });
-  get("/healthz", [&manager](const request&) -> asio::awaitable<response> {
-    const auto health = manager.health();
-    co_return health_response(health, health.live);
-  });
-  get("/readyz", [&manager](const request&) -> asio::awaitable<response> {
-    const auto health = manager.health();
-    co_return health_response(health, health.ready);
-  });
+  get("/ws/stats", [&manager](const request&) { return stats_of(manager); });
+  get("/healthz", [&manager](const request&) { return liveness_of(manager); });
+  get("/readyz", [&manager](const request&) { return readiness_of(manager); });
 }
 
 }  // namespace skein

@@ -177,7 +177,8 @@ std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with, i
   skein::detail::connection_parts parts;
   parts.ticket = std::move(ticket);
   parts.runs = std::make_shared<const handler>(std::move(what));
-  parts.request = with.target().empty() ? opening : std::move(with);
+  if (with.target().empty()) with = opening;
+  parts.request = std::move(with);
   parts.user = std::move(user);
   parts.transport = detail::make_memory_transport(peer->impl_->pipe);
   parts.engine = std::move(upgraded.engine);

@@ -31,7 +31,8 @@ struct hands {
 
 void post_ring(std::shared_ptr<hands> of, std::shared_ptr<entry> which) {
   auto executor = which->executor;
-  asio::post(executor, [of = std::move(of), setting = which->setting, which = std::move(which)] {
+  const auto setting = which->setting;
+  asio::post(executor, [of = std::move(of), setting, which = std::move(which)] {
     {
       const std::lock_guard lock{of->mutex};
       if (which->setting != setting) return;
