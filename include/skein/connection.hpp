@@ -51,7 +51,9 @@ class connection : public websocket, public std::enable_shared_from_this<connect
   ///
   /// Completes with `queued`, `dropped` or `closed` when the send channel has decided; with
   /// `delivery().until_written()` with `written`, `dropped`, `closed` or, at the deadline, `pending`. With
-  /// `delivery().wait()` it waits for room. Predicate, route and exception of the delivery are not looked at.
+  /// `delivery().wait()` it waits for room, and gives up with `dropped` at the deadline. Predicate, route and
+  /// exception of the delivery are not looked at. Cancellation: what waits for room is not sent; what is
+  /// queued stays so.
   virtual asio::awaitable<outcome> send(prepared_message what, delivery how = {}) = 0;
 
   /// As `send`, without waiting and without an answer: legal from any thread, never blocks. `wait` is treated

@@ -100,7 +100,7 @@ struct manager_stats {
   std::uint64_t messages_out = 0, bytes_out = 0;  ///< payload, written
   std::uint64_t wire_bytes_in = 0, wire_bytes_out = 0;
   std::uint64_t writes = 0;             ///< system calls that wrote
-  std::uint64_t dropped_overflow = 0;   ///< by policy `drop` or `conflate` in a full channel
+  std::uint64_t dropped_overflow = 0;   ///< by `drop` or `conflate` in a full channel, or `wait` in vain
   std::uint64_t dropped_conflated = 0;  ///< replaced by a newer message of the same key
   std::uint64_t discarded = 0;          ///< still queued when their connection ended
   std::uint64_t evictions = 0;          ///< slow consumers closed
@@ -150,7 +150,7 @@ class manager {
   /// As `broadcast`, without waiting and without a report.
   virtual void post_broadcast(prepared_message what, delivery how = {}) = 0;
 
-  /// As `connection::send`. `closed` if there is no such connection.
+  /// As `connection::send`, cancellation too. `closed` if there is no such connection.
   virtual asio::awaitable<outcome> send_to(connection_id id, prepared_message what, delivery how = {}) = 0;
 
   /// Starts closing a connection; completes with whether there was one, without waiting for its end.
@@ -168,16 +168,18 @@ class manager {
   /// Graceful shutdown: no new connections; every connection is closed with 1001 after what is queued for it,
   /// at the pace of `drain_rate`; what has not ended at the deadline is reset. Completes when every coroutine
   /// of every connection has ended, or one second after the deadline. A second call waits for the same
-  /// shutdown.
+  /// shutdown. Cancellation has no effect.
   [[nodiscard]] virtual asio::awaitable<drain_report> drain(std::chrono::nanoseconds deadline) = 0;
 };
 
-/// A manager with threads of its own, one for each shard, ended by its destructor, which resets what is open.
+/// A manager with threads of its own, one for each shard, ended by its destructor, which resets what is open
+/// and waits for the threads. (If the last owner lets go on one of them, a thread of its own does that.)
 /// Throws `std::invalid_argument` naming the option that is not allowed.
 [[nodiscard]] std::shared_ptr<manager> make_manager(manager_options options = {});
 
 /// A manager embedded in somebody's own context: its shards are strands over `executor`. The context must be
-/// run until `drain` has completed.
+/// run until `drain` has completed; the manager, and the connections that somebody keeps, must be let go of
+/// before the context is destroyed.
 [[nodiscard]] std::shared_ptr<manager> make_manager(asio::any_io_executor executor,
                                                     manager_options options = {});
 

@@ -205,6 +205,8 @@ class memory_peer {
   [[nodiscard]] std::optional<close_code> close_received() const noexcept;
   [[nodiscard]] bool is_cut() const noexcept;  ///< the other end has closed or reset the transport
   void cut();                                  ///< the transport fails
+  /// Nothing of the peer answers any more, not even the transport, as after the loss of its machine.
+  void vanish();
 
   /// The connection at the other end.
   [[nodiscard]] std::shared_ptr<connection> other_end() const;

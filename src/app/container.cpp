@@ -1,5 +1,6 @@
 #include "app/file_limit.hpp"
 #include "app/log.hpp"
+#include "hub/hub.hpp"
 
 #include <skein/container.hpp>
 #include <skein/error.hpp>
@@ -28,17 +29,9 @@
 namespace skein {
 namespace {
 
-enum exit_status { clean = 0, failed = 1, forced = 3 };
+using detail::what_of;
 
-std::string what_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  } catch (...) {
-    return "not a std::exception";
-  }
-}
+enum exit_status { clean = 0, failed = 1, forced = 3 };
 
 // Whether a task ended because it was cancelled.
 bool is_cancellation(const std::exception_ptr& error) {
@@ -64,8 +57,12 @@ struct container::impl {
   explicit impl(skein::config given) : options(std::move(given)), sink(app::standard_error_log()) {}
 
   ~impl() {
-    // Nothing new comes in, then the tasks go, which may use the manager, and the manager last.
+    // Nothing new comes in. The manager's threads end before the tasks' context goes, which they may be about
+    // to resume a task on; the manager itself goes last, because the tasks may hold a reference to it.
     server.reset();
+    if (manager.use_count() == 1) {
+      if (auto* const own = dynamic_cast<detail::hub*>(manager.get())) own->shut_down();
+    }
     {
       const std::lock_guard lock{mutex};
       accepts_tasks = false;
@@ -235,8 +232,9 @@ void container::impl::begin_shutdown() {
   asio::co_spawn(
       *context, manager->drain(options.shutdown_timeout),
       [this](const std::exception_ptr& error, const drain_report& report) { drained(error, report); });
-  last_call =
-      std::make_unique<asio::steady_timer>(*context, options.shutdown_timeout + std::chrono::seconds{2});
+  last_call = std::make_unique<asio::steady_timer>(*context);
+  last_call->expires_at(detail::deadline_after(std::chrono::steady_clock::now() + std::chrono::seconds{2},
+                                               options.shutdown_timeout));
   last_call->async_wait([this](const error_code& cancelled) {
     if (cancelled) return;
     const std::lock_guard lock{mutex};

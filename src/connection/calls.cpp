@@ -14,12 +14,12 @@ namespace skein::detail {
 message connection_impl::take_message() {
   auto next = std::move(inbox_[inbox_head_++]);
   inbox_bytes_ -= next.size();
-  if (inbox_head_ == inbox_.size()) {
-    inbox_.clear();
+  // Also while there are always more: a handler that is never ahead of its peer must not keep every place.
+  if (inbox_head_ == inbox_.size() || (inbox_head_ >= 32 && inbox_head_ * 2 >= inbox_.size())) {
+    inbox_.erase(inbox_.begin(), inbox_.begin() + inbox_head_);
     inbox_head_ = 0;
   }
-  // Not at once: the read loop may be what this is called from.
-  if (paused_ && !inbox_full()) asio::post(host_->executor(), [self = self()] { self->owner_.wake(); });
+  if (paused_ && inbox_has_room()) wake_owner_soon();
   return next;
 }
 
@@ -45,15 +45,17 @@ struct connection_impl::awaited_send final : outcome_sink,
 
   /// Offers the message; false if it has to wait for room.
   bool try_offer() {
-    const auto verdict =
-        owner->offer(what.block(), how.policy(), how.key().get(), how.waits_until_written() ? this : nullptr);
-    if (verdict.what == outcome::pending) return false;
-    if (verdict.what == outcome::queued && how.waits_until_written()) {
-      in_channel = true;
+    const bool follows = how.waits_until_written();
+    if (follows) {  // before the offer, which may write the message and settle it
       self = shared_from_this();
-    } else {
-      finish(verdict.what);
+      in_channel = true;
     }
+    const auto verdict = owner->offer(what.block(), how.policy(), how.key().get(), follows ? this : nullptr);
+    if (follows && verdict.what == outcome::queued) return true;
+    self.reset();
+    in_channel = false;
+    if (verdict.what == outcome::pending) return false;
+    finish(verdict.what);
     return true;
   }
   void settle(outcome outcome, bool) noexcept override {
@@ -63,8 +65,13 @@ struct connection_impl::awaited_send final : outcome_sink,
   }
   void on_deadline(time_point) override {
     if (result) return;
-    if (!in_channel && owner->waiting_) std::erase(*owner->waiting_, shared_from_this());
-    finish(in_channel ? outcome::pending : outcome::dropped);
+    if (in_channel) {
+      finish(outcome::pending);
+      return;
+    }
+    if (owner->waiting_) std::erase(*owner->waiting_, shared_from_this());
+    owner->count_overflow();
+    finish(outcome::dropped);
   }
   void finish(outcome outcome) {
     result = outcome;
@@ -87,7 +94,7 @@ asio::awaitable<outcome> connection_impl::send_slowly(prepared_message what, del
   waiting->resume_on = co_await asio::this_coro::executor;
   const auto limit = waiting->how.deadline();
   if (limit.count() > 0) {
-    host_->set_deadline(*waiting, host_->now() + std::chrono::duration_cast<duration>(limit));
+    host_->set_deadline(*waiting, deadline_after(host_->now(), limit));
   }
   const bool queue_first = waiting->how.policy() == overflow::wait && waiting_ && !waiting_->empty();
   if (queue_first || !waiting->try_offer()) {
@@ -106,12 +113,17 @@ asio::awaitable<outcome> connection_impl::send_slowly(prepared_message what, del
 }
 
 void connection_impl::admit_waiting() {
+  if (admitting_) return;  // an offer may write, and what was written makes room: this loop goes on
+  admitting_ = true;
   while (!waiting_->empty()) {
-    const auto next = waiting_->front();
-    if (!next->try_offer()) return;
+    auto next = std::move(waiting_->front());
     waiting_->pop_front();
+    if (next->try_offer()) continue;
+    waiting_->push_front(std::move(next));
+    break;
   }
-  waiting_.reset();
+  admitting_ = false;
+  if (waiting_->empty()) waiting_.reset();
 }
 
 asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery how) {

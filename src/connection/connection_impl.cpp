@@ -18,16 +18,6 @@ double spread_of(connection_id id) noexcept {
   return static_cast<double>((id * 0x9e3779b97f4a7c15ULL) >> 11U) * 0x1.0p-53;
 }
 
-std::string what_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  } catch (...) {
-    return "not a std::exception";
-  }
-}
-
 }  // namespace
 
 connection_impl::connection_impl(connection_id id, const std::string* route, connection_parts parts)
@@ -41,11 +31,12 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
       id_(id),
       runs_(std::move(parts.runs)),
       request_(std::move(parts.request)) {
-  if (!parts.early.empty()) backlog_ = std::make_unique<std::string>(std::move(parts.early));
+  if (!parts.early.empty()) backlog_ = std::make_unique<unfed>(unfed{std::move(parts.early)});
   if (!parts.user.user.empty() || !parts.user.claims.is_null() || !parts.subprotocol.empty()) {
     particulars_ = std::make_unique<const particulars>(std::move(parts.user), std::move(parts.subprotocol));
   }
   if (!parts.response.empty()) channel_.push_control(parts.response);
+  host_->counters.open.add();
 }
 
 connection_impl::~connection_impl() {
@@ -76,9 +67,11 @@ asio::awaitable<void> connection_impl::run(std::shared_ptr<connection_impl> self
 }
 
 void connection_impl::start() {
-  host_->counters.open.add();
-  heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
-  if (heartbeat_.due() != time_point::max()) host_->set_deadline(*this, heartbeat_.due());
+  // It may be closing already.
+  if (is_open()) {
+    heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
+    if (heartbeat_.due() != time_point::max()) host_->set_deadline_no_later(*this, heartbeat_.due());
+  }
   if (channel_.anything_to_write()) mark();
 }
 
@@ -121,8 +114,10 @@ connection_impl::step connection_impl::next_step() noexcept {
     if (!announced_) return step::announce_end;
     return handler_done_ ? step::done : step::wait;
   }
-  if (inbox_full() && !discarding_) {
+  // In the closing handshake messages are discarded, and the peer's close frame may be behind them.
+  if (inbox_full() && is_open()) {
     paused_ = true;
+    paused_since_ping_ = true;
     return step::wait;
   }
   return backlog_ ? step::feed_backlog : step::wait_for_input;
@@ -133,8 +128,10 @@ void connection_impl::take_step(step next) {
     announced_ = true;
     host_->on_ended(*this);
   } else {
-    const auto rest = std::exchange(backlog_, nullptr);
-    take(*rest);
+    auto& rest = *backlog_;
+    const auto used = take(std::string_view{rest.bytes}.substr(rest.fed));
+    rest.fed += used;
+    if (used == 0 || rest.fed == rest.bytes.size() || discarding_ || peer_closed_ || over()) backlog_.reset();
   }
 }
 
@@ -148,7 +145,12 @@ void connection_impl::read_once() {
     return;
   }
   host_->counters.wire_bytes_in.add(n);
-  if (!discarding_ && !peer_closed_) take({buffer.data(), n});
+  if (discarding_ || peer_closed_) return;
+  const std::string_view bytes{buffer.data(), n};
+  const auto used = take(bytes);
+  if (used < n && !discarding_ && !peer_closed_ && !over()) {
+    backlog_ = std::make_unique<unfed>(unfed{std::string{bytes.substr(used)}});
+  }
 }
 
 void connection_impl::start_write_loop() {
@@ -175,25 +177,24 @@ asio::awaitable<void> connection_impl::write_loop(std::shared_ptr<connection_imp
   self->stalled_since_ = {};
 }
 
-void connection_impl::take(std::string_view bytes) {
+std::size_t connection_impl::take(std::string_view bytes) {
   std::size_t used = 0;
   try {
     used = engine_->feed(bytes, *this);
   } catch (...) {
     host_->problem("reading: " + what_of(std::current_exception()));
     end(true);
-    return;
+    return 0;
   }
-  if (used < bytes.size() && !discarding_ && !peer_closed_)
-    backlog_ = std::make_unique<std::string>(bytes.substr(used));
   if (message_due_ == time_point::max() && host_->limits().message_timeout.count() != 0 &&
       engine_->in_message()) {
-    message_due_ = host_->now() + std::chrono::duration_cast<duration>(host_->limits().message_timeout);
+    message_due_ = deadline_after(host_->now(), host_->limits().message_timeout);
     if (state_.load(std::memory_order_relaxed) == state::open)
       host_->set_deadline_no_later(*this, message_due_);
   }
   // Behind the feeding, because the handler runs on within this call until it waits again.
   if (inbox_head_ < inbox_.size()) reader_.wake();
+  return used;
 }
 
 bool connection_impl::inbox_full() const noexcept {
@@ -201,10 +202,21 @@ bool connection_impl::inbox_full() const noexcept {
          inbox_bytes_ >= host_->limits().receive_queue_bytes;
 }
 
+bool connection_impl::inbox_has_room() const noexcept {
+  return inbox_.size() - inbox_head_ <= host_->limits().receive_queue_messages / 2 &&
+         inbox_bytes_ <= host_->limits().receive_queue_bytes / 2;
+}
+
+void connection_impl::wake_owner_soon() {
+  // Not at once: the read loop may be what this is called from.
+  asio::post(host_->executor(), [self = self()] { self->owner_.wake(); });
+}
+
 // --- What the engine reports ---
 
 bool connection_impl::on_message(message what) {
   message_due_ = time_point::max();
+  fed_since_ping_ = true;
   ++messages_in_;
   bytes_in_ += what.size();
   host_->counters.messages_in.add();
@@ -234,7 +246,7 @@ void connection_impl::on_pong(std::string_view payload) {
 }
 
 void connection_impl::on_control(std::string_view frame) {
-  if (channel_.close_written() || over()) return;
+  if (over()) return;
   channel_.push_control(frame);
   mark();
 }
@@ -268,9 +280,10 @@ void connection_impl::leave_open(closed_by by, close_code code, std::string_view
   host_->counters.closing.add();
   reason_ = {by, code, std::string{text}};
   channel_.push_close(encode_close(code, text));
-  close_due_ = host_->now() + std::chrono::duration_cast<duration>(host_->limits().close_timeout);
+  close_due_ = deadline_after(host_->now(), host_->limits().close_timeout);
   host_->set_deadline_no_later(*this, close_due_);
   mark();
+  if (paused_) wake_owner_soon();
 }
 
 void connection_impl::begin_close(closed_by by, close_code code, std::string_view text) {
@@ -306,19 +319,34 @@ void connection_impl::end(bool reset) {
   host_->remove_deadline(*this);
   // Not at once: whoever called may be in the middle of something.
   asio::post(host_->executor(), [self = self()] {
-    if (self->waiting_) self->admit_waiting();
+    self->tell_waiters();
     self->reader_.wake();
     self->owner_.wake();
-    const auto waiters = std::exchange(self->end_waiters_, nullptr);
-    if (!waiters) return;
-    for (auto& [executor, waiting] : *waiters) {
-      asio::post(executor, [waiter = std::move(waiting)]() mutable { waiter(); });
-    }
   });
+}
+
+void connection_impl::tell_waiters() {
+  if (waiting_) admit_waiting();  // nobody is admitted any more
+  const auto waiters = std::exchange(end_waiters_, nullptr);
+  if (!waiters) return;
+  for (auto& [executor, waiting] : *waiters) {
+    asio::post(executor, [waiter = std::move(waiting)]() mutable { waiter(); });
+  }
 }
 
 void connection_impl::force() {
   end(true);
+}
+
+void connection_impl::lose() noexcept {
+  const auto keep = self();  // the frames that are destroyed here may be the last owners
+  end(true);
+  tell_waiters();
+  if (!announced_) {
+    announced_ = true;
+    host_->on_ended(*this);
+  }
+  abandon();
 }
 
 void connection_impl::abandon() noexcept {
@@ -342,7 +370,7 @@ void connection_impl::on_deadline(time_point now) {
   }
   auto next = time_point::max();
   if (stalled_ && limits.write_timeout.count() != 0) {
-    const auto due = stalled_since_ + std::chrono::duration_cast<duration>(limits.write_timeout);
+    const auto due = deadline_after(stalled_since_, limits.write_timeout);
     if (now >= due) {
       // The close frame would have to wait behind what cannot be written: 4008 is for our own records.
       counters.write_timeouts.add();
@@ -361,14 +389,17 @@ void connection_impl::on_deadline(time_point now) {
       break;
     case heartbeat::action::ping:
       counters.pings_sent.add();
+      paused_since_ping_ = paused_;
+      fed_since_ping_ = false;
       channel_.shrink();
       if (inbox_.empty()) inbox_.shrink_to_fit();
       channel_.push_control(encode_control(opcode::ping, heartbeat_.payload()));
       mark();
       break;
     case heartbeat::action::dead:
-      if (paused_) {
-        heartbeat_.postpone(now, host_->beats());
+      // A pong that cannot be seen, because the handler does not read, proves nothing; the transport knows.
+      if (paused_since_ping_ && (fed_since_ping_ || !transport_->peer_gone(host_->beats().timeout))) {
+        heartbeat_.renew(now, host_->beats());
         break;
       }
       counters.pong_timeouts.add();

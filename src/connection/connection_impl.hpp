@@ -92,8 +92,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   void force();
   /// Cancels the handler, which was left no time to end by itself.
   void cancel_handler() { cancel_handler_.emit(asio::cancellation_type::terminal); }
-  /// Lets go of everything that belongs to the executor's context, which is about to go.
-  void abandon() noexcept;
+  /// Ends what is left, without the executor, whose context does not run any more and is about to go.
+  void lose() noexcept;
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
 
   /// Brings what the next `offer` touches into the cache.
@@ -135,6 +135,11 @@ class connection_impl final : public connection, private protocol_sink, private 
     identity user;
     std::string subprotocol;
   };
+  /// What was read, but not yet fed to the engine.
+  struct unfed {
+    std::string bytes;
+    std::size_t fed = 0;
+  };
   using end_waiters = std::vector<std::pair<asio::any_io_executor, resumption<void()>>>;
 
   // The loops.
@@ -148,8 +153,12 @@ class connection_impl final : public connection, private protocol_sink, private 
   void start();
   void start_handler();
   void on_handler_done(std::exception_ptr error);
-  void take(std::string_view bytes);
+  /// Feeds the engine and wakes the handler; returns how many bytes were of use.
+  std::size_t take(std::string_view bytes);
   [[nodiscard]] bool inbox_full() const noexcept;
+  /// Whether reading goes on: half a queue later than it stopped.
+  [[nodiscard]] bool inbox_has_room() const noexcept;
+  void wake_owner_soon();
   [[nodiscard]] message take_message();
 
   // protocol_sink
@@ -170,9 +179,13 @@ class connection_impl final : public connection, private protocol_sink, private 
   void discard_waiting();
   void on_close_written();
   void end(bool reset = false);
+  void tell_waiters();
+  /// Lets go of everything that belongs to the executor's context.
+  void abandon() noexcept;
   void evict();
   void admit_waiting();
   void account_replaced(send_channel::item& old);
+  void count_overflow();
   asio::awaitable<outcome> send_slowly(prepared_message what, delivery how);
   asio::awaitable<bool> close_here(close_code code, std::string text);
   [[nodiscard]] std::shared_ptr<connection_impl> self() {
@@ -183,10 +196,13 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::shared_ptr<host> host_;
   const std::string* route_;
   std::atomic<state> state_{state::open};
-  bool stalled_ = false;      // the transport is full; the write loop waits for it
-  bool peer_closed_ = false;  // the peer's close frame has come
-  bool discarding_ = false;   // what still comes is of no interest
-  bool paused_ = false;       // not reading, because the handler does not
+  bool stalled_ = false;            // the transport is full; the write loop waits for it
+  bool peer_closed_ = false;        // the peer's close frame has come
+  bool discarding_ = false;         // what still comes is of no interest
+  bool paused_ = false;             // not reading, because the handler does not
+  bool paused_since_ping_ = false;  // the pong may be waiting unread
+  bool fed_since_ping_ = false;     // a message has come
+  bool admitting_ = false;
   bool flushing_ = false;
   bool writing_ = false;  // the write loop runs
   bool handler_done_ = false;
@@ -199,9 +215,9 @@ class connection_impl final : public connection, private protocol_sink, private 
 
   std::vector<message> inbox_;
   std::size_t inbox_bytes_ = 0;
-  std::unique_ptr<std::string> backlog_;  // read, not yet fed
-  wake_slot reader_;                      // the handler, for a message
-  wake_slot owner_;  // for room in the inbox; at the end for the write loop and the handler
+  std::unique_ptr<unfed> backlog_;
+  wake_slot reader_;  // the handler, for a message
+  wake_slot owner_;   // for room in the inbox; at the end for the write loop and the handler
   std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
   std::unique_ptr<end_waiters> end_waiters_;
 

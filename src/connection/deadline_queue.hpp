@@ -13,6 +13,12 @@ namespace skein::detail {
 
 class deadline_queue;
 
+/// `limit` after `now`, or never if that lies past what a time_point can hold.
+[[nodiscard]] constexpr time_point deadline_after(time_point now, std::chrono::nanoseconds limit) noexcept {
+  const auto room = time_point::max() - now;
+  return limit < room ? now + std::chrono::duration_cast<duration>(limit) : time_point::max();
+}
+
 class deadline_entry {
  public:
   deadline_entry() = default;

@@ -4,6 +4,8 @@
 // last ping proves life (RFC 6455 section 5.5.3: it carries the same payload): a peer that sends data but
 // does not read cannot send it.
 
+#include "connection/deadline_queue.hpp"
+
 #include <skein/clock.hpp>
 
 #include <cstdint>
@@ -26,7 +28,8 @@ class heartbeat {
   /// together are not pinged together.
   void start(time_point now, const heartbeat_times& times, double spread) noexcept {
     if (times.interval == duration::zero()) return;
-    due_ = now + std::chrono::duration_cast<duration>(times.interval * (spread < 0.05 ? 0.05 : spread));
+    const auto first = times.interval * (spread < 0.05 ? 0.05 : spread);
+    due_ = deadline_after(now, std::chrono::duration_cast<duration>(first));
   }
 
   /// When `poll` has something to say.
@@ -37,7 +40,7 @@ class heartbeat {
     if (awaiting_) return action::dead;
     awaiting_ = true;
     sent_at_ = now;
-    due_ = now + times.timeout;
+    due_ = deadline_after(now, times.timeout);
     ++sequence_;
     return action::ping;
   }
@@ -50,13 +53,16 @@ class heartbeat {
                                              const heartbeat_times& times) {
     if (!awaiting_ || received != payload()) return std::nullopt;
     awaiting_ = false;
-    due_ = sent_at_ + times.interval;
-    if (due_ <= now) due_ = now + times.interval;
+    due_ = deadline_after(sent_at_, times.interval);
+    if (due_ <= now) due_ = deadline_after(now, times.interval);
     return now - sent_at_;
   }
 
-  /// The pong cannot be seen, because this side does not read at the moment: judge later.
-  void postpone(time_point now, const heartbeat_times& times) noexcept { due_ = now + times.timeout; }
+  /// The pong could not be seen, because this side did not read: judge by the next ping.
+  void renew(time_point now, const heartbeat_times& times) noexcept {
+    awaiting_ = false;
+    due_ = deadline_after(now, times.interval);
+  }
 
  private:
   time_point due_ = time_point::max();

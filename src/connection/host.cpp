@@ -7,6 +7,16 @@ constexpr std::size_t read_buffer_size = 64 * 1024;
 constexpr std::size_t gather_size = 32 * 1024;
 }  // namespace
 
+std::string what_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "not a std::exception";
+  }
+}
+
 host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const manager_options& options)
     : executor_(std::move(executor)),
       time_(std::move(time)),
@@ -17,10 +27,17 @@ host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const ma
       beats_{std::chrono::duration_cast<duration>(options.limits.ping_interval),
              std::chrono::duration_cast<duration>(options.limits.pong_timeout)},
       pings_{options.limits.max_pings_per_second, options.limits.ping_burst},
-      alarm_(time_->make_alarm(executor_, [this] { ring(); })),
       read_buffer_(read_buffer_size),
       scratch_(scratch_size(engine_)),
       gather_(gather_size) {}
+
+void host::start_alarm(std::weak_ptr<host> self) {
+  // Weak, because the last owner may let go on any thread while the alarm rings on the executor.
+  alarm_ = time_->make_alarm(executor_, [weak = std::move(self)] {
+    if (const auto strong = weak.lock()) strong->ring();
+  });
+  rearm();
+}
 
 void host::ring() {
   armed_ = time_point::max();

@@ -11,14 +11,19 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace skein::detail {
 
 class connection_impl;
+
+/// What a log says about an exception.
+[[nodiscard]] std::string what_of(const std::exception_ptr& error);
 
 /// Written by one thread, read by any: no locked instruction on the way of a message.
 class counter {
@@ -93,10 +98,12 @@ class host {
   virtual void problem(std::string_view line) noexcept = 0;
 
  protected:
-  void ring();
+  /// Deadlines run from now on. `self` is this host.
+  void start_alarm(std::weak_ptr<host> self);
   void cancel_alarm() { alarm_.reset(); }
 
  private:
+  void ring();
   void rearm();
 
   asio::any_io_executor executor_;

@@ -5,7 +5,10 @@
 #include "connection/resumption.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -17,7 +20,8 @@
 
 namespace skein::detail {
 
-/// Runs `task` on `where` and completes, on the caller's own executor, with its result or exception.
+/// Runs `task` on `where` and completes, on the caller's own executor, with its result or exception. When the
+/// caller is cancelled, the task is, and decides how it ends.
 ///
 /// `co_spawn` with `use_awaitable` does nearly the same, but what it leaves behind on the other thread counts
 /// as work of the caller's context and is dropped only after the caller has gone on: a context that ends with
@@ -29,6 +33,7 @@ asio::awaitable<T> run_on(asio::any_io_executor where, asio::awaitable<T> task) 
     resumption<void()> waiter;
     std::optional<T> result;
     std::exception_ptr error;
+    asio::cancellation_signal cancel;  // used on `where`
   };
   const auto shared = std::make_shared<state>();
   shared->resume_on = co_await asio::this_coro::executor;
@@ -41,8 +46,14 @@ asio::awaitable<T> run_on(asio::any_io_executor where, asio::awaitable<T> task) 
     });
   };
   co_await suspend<void()>([&shared, &where, &task, &done](auto handler) {
+    if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+      slot.assign([shared, where](asio::cancellation_type how) {
+        asio::post(where, [shared, how] { shared->cancel.emit(how); });
+      });
+    }
     shared->waiter = resumption<void()>{std::move(handler)};
-    asio::co_spawn(std::move(where), std::move(task), std::move(done));
+    asio::co_spawn(where, std::move(task),
+                   asio::bind_cancellation_slot(shared->cancel.slot(), std::move(done)));
   });
   if (shared->error) std::rethrow_exception(shared->error);
   co_return std::move(*shared->result);

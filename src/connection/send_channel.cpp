@@ -63,6 +63,10 @@ std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes
   const auto view_of = [](const item& what) {
     return what.compressed ? what.frame->compressed(0) : what.frame->plain();
   };
+  if (close_begun()) {
+    add(std::string_view{special_->close}.substr(special_->close_offset));
+    return count;
+  }
   auto next = head_;
   if (front_offset_ > 0) {
     const auto view = view_of(at(next++));

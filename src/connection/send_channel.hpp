@@ -71,7 +71,10 @@ class send_channel {
   }
 
   /// Control frames do not count towards the limits; how many there may be is bounded by who asks for them.
-  void push_control(std::string_view frame) { special().control += frame; }
+  /// Ignored once the close frame has been begun.
+  void push_control(std::string_view frame) {
+    if (!close_begun()) special().control += frame;
+  }
   [[nodiscard]] std::size_t control_bytes() const noexcept { return special_ ? special_->control.size() : 0; }
   /// The last frame. A second one is ignored.
   void push_close(std::string frame) {
@@ -118,6 +121,9 @@ class send_channel {
            (special_ && (!special_->control.empty() || (!special_->close.empty() && !close_written_)));
   }
   [[nodiscard]] bool close_queued() const noexcept { return special_ && !special_->close.empty(); }
+  [[nodiscard]] bool close_begun() const noexcept {
+    return close_written_ || (special_ && special_->close_offset > 0);
+  }
   [[nodiscard]] bool close_written() const noexcept { return close_written_; }
 
   /// Brings the place of the next message into the cache.

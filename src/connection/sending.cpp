@@ -32,9 +32,10 @@ connection_impl::verdict connection_impl::offer(frame_block* frame, overflow pol
     item.wire_size = static_cast<std::uint32_t>(frame->plain().size());
   }
 
-  const auto bytes_before = channel_.bytes();
+  std::size_t bytes_before = 0;
   for (bool again = true;; again = false) {
     send_channel::item replaced;
+    bytes_before = channel_.bytes();
     const auto admitted = policy == overflow::conflate && key != nullptr ? channel_.push(item, *key, replaced)
                                                                          : channel_.push(item);
     if (admitted == send_channel::admission::queued) {
@@ -59,8 +60,7 @@ connection_impl::verdict connection_impl::offer(frame_block* frame, overflow pol
         return {outcome::closed, true};
       case overflow::drop:
       case overflow::conflate:
-        ++dropped_;
-        host_->counters.dropped_overflow.add();
+        count_overflow();
         return {outcome::dropped};
     }
   }
@@ -71,6 +71,11 @@ connection_impl::verdict connection_impl::offer(frame_block* frame, overflow pol
     mark();
   }
   return {outcome::queued};
+}
+
+void connection_impl::count_overflow() {
+  ++dropped_;
+  host_->counters.dropped_overflow.add();
 }
 
 void connection_impl::account_replaced(send_channel::item& old) {
@@ -134,7 +139,7 @@ void connection_impl::stall(bool progress) {
   if (progress || stalled_since_ == time_point{}) stalled_since_ = now;
   const auto limit = host_->limits().write_timeout;
   if (limit.count() != 0 && is_open()) {
-    host_->set_deadline_no_later(*this, stalled_since_ + std::chrono::duration_cast<duration>(limit));
+    host_->set_deadline_no_later(*this, deadline_after(stalled_since_, limit));
   }
   if (!writing_) start_write_loop();
 }

@@ -2,10 +2,12 @@
 
 #include <boost/asio/error.hpp>
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <memory>
+#include <poll.h>
 
 namespace skein::detail {
 namespace {
@@ -71,6 +73,16 @@ class tcp_transport final : public transport {
   }
   void wait_writable(ready_handler handler) override {
     socket_.async_wait(asio::socket_base::wait_write, ready_adapter{std::move(handler)});
+  }
+
+  bool peer_gone(duration quiet) const noexcept override {
+    auto& socket = const_cast<asio::ip::tcp::socket&>(socket_);
+    pollfd probe{socket.native_handle(), POLLRDHUP, 0};
+    if (::poll(&probe, 1, 0) > 0) return true;  // POLLERR and POLLHUP are always reported
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(probe.fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+    return info.tcpi_unacked > 0 && std::chrono::milliseconds{info.tcpi_last_ack_recv} >= quiet;
   }
 
   void shutdown_send() noexcept override {

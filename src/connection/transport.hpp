@@ -5,6 +5,8 @@
 
 #include "connection/resumption.hpp"
 
+#include <skein/clock.hpp>
+
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/system/error_code.hpp>
 
@@ -30,6 +32,9 @@ class transport {
   virtual void wait_readable(ready_handler handler) = 0;
   /// Completes when `write_some` will not block; `operation_aborted` after `close`. One at a time.
   virtual void wait_writable(ready_handler handler) = 0;
+  /// Whether the peer has ended or reset the connection, unread data in front of that or not, or has
+  /// acknowledged nothing for `quiet` although something is on its way to it.
+  [[nodiscard]] virtual bool peer_gone(duration quiet) const noexcept = 0;
   /// No more will be written; the peer reads the end of the stream after what is on its way.
   virtual void shutdown_send() noexcept = 0;
   /// Ends everything. With `reset`, what the kernel still holds is discarded and the peer sees a reset.

@@ -68,7 +68,7 @@ class listener : public std::enable_shared_from_this<listener> {
   };
 
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self) {
-    const auto shards = self->server_->manager.shards().size();
+    const auto shards = self->server_->hub->shard_count;
     const auto most = std::max<std::size_t>(1, self->server_->options.max_handshakes / shards);
     pause rest;
     while (!self->server_->stopping.load(std::memory_order_relaxed)) {
@@ -110,11 +110,10 @@ class listener : public std::enable_shared_from_this<listener> {
   wake_slot room_;  // the accept loop, for a session to end
 };
 
-void server_core::start() {
+void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
   require(!started, "the server was started before");
   const auto address = asio::ip::make_address(options.address);
   asio::ip::tcp::endpoint at{address, options.port};
-  const auto& shards = manager.shards();
   if (options.port != 0) {
     // SO_REUSEPORT would let a second server of the same user share the port in silence. Without it, binding
     // fails if anybody is there.
@@ -162,7 +161,7 @@ server::server(std::shared_ptr<manager> hub, server_options options) : manager_(
   for (const auto& origin : options.origin.allowed) {
     require(origin == "*" || is_origin(origin), "allowed origin: scheme://host[:port] or *");
   }
-  core_ = std::make_shared<detail::server_core>(*known, std::move(options));
+  core_ = std::make_shared<detail::server_core>(manager_, *known, std::move(options));
 }
 
 server::~server() {
@@ -185,7 +184,7 @@ void server::get(std::string path, endpoint what) {
 }
 
 void server::start() {
-  core_->start();
+  core_->start(dynamic_cast<detail::hub&>(*manager_).shards());
 }
 void server::stop() {
   core_->stop();

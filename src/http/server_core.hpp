@@ -25,12 +25,14 @@ struct route_entry {
 /// it alive.
 class server_core : public std::enable_shared_from_this<server_core> {
  public:
-  server_core(hub& owner, server_options given) : manager(owner), options(std::move(given)) {}
+  server_core(const std::shared_ptr<skein::manager>& owner, const class hub& of, server_options given)
+      : manager(owner), hub(of.shared()), options(std::move(given)) {}
 
-  void start();
+  void start(const std::vector<std::shared_ptr<shard>>& shards);
   void stop();
 
-  hub& manager;
+  std::weak_ptr<skein::manager> manager;
+  std::shared_ptr<hub_shared> hub;
   server_options options;
   std::map<std::string, route_entry, std::less<>> routes;
   std::map<std::string, endpoint, std::less<>> endpoints;

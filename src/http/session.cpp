@@ -25,13 +25,14 @@ namespace {
 
 constexpr auto token = asio::as_tuple(asio::use_awaitable);
 
-/// What a handshake may take in all; set once for a request and not again, whatever arrives meanwhile.
+/// What reading a request may take in all, and what writing an answer may: set once for each and not again,
+/// whatever arrives meanwhile.
 class session_deadline final : public deadline_entry {
  public:
   session_deadline(shard& where, asio::ip::tcp::socket& socket) : where_(where), socket_(socket) {}
   void start(std::chrono::nanoseconds limit) {
     passed_ = false;
-    where_.set_deadline(*this, where_.now() + std::chrono::duration_cast<duration>(limit));
+    where_.set_deadline(*this, deadline_after(where_.now(), limit));
   }
   void stop() noexcept { where_.remove_deadline(*this); }
   [[nodiscard]] bool passed() const noexcept { return passed_; }
@@ -97,7 +98,7 @@ class session {
         socket_(std::move(socket)),
         idle_(std::move(idle)),
         deadline_(*shard_, socket_),
-        counted_(server_->manager.handshaking),
+        counted_(server_->hub->handshaking),
         remote_(describe(socket_)) {}
 
   asio::awaitable<void> run() {
@@ -106,16 +107,16 @@ class session {
       auto got = co_await read_request(first);
       if (got.what == read_result::kind::gone) break;
       if (got.what == read_result::kind::refused) {
-        server_->manager.count_refusal(got.reason);
+        server_->hub->count_refusal(got.reason);
         answer_form form;
         form.keep_alive = false;
         co_await send(to_response(std::move(got.why)), form);
-        co_await linger();
         break;
       }
       const bool again = co_await answer(std::move(got));
       if (!again || server_->stopping.load(std::memory_order_relaxed)) break;
     }
+    if (socket_.is_open() && !gone_) co_await linger();
     deadline_.stop();
   }
 
@@ -144,23 +145,34 @@ class session {
       if (parser.is_header_done()) break;
 
       const auto old = input_.size();
-      input_.resize(old + 1024);
-      idle_->insert(&socket_);
-      auto [error, n] = co_await socket_.async_read_some(asio::buffer(input_.data() + old, 1024), token);
-      idle_->erase(&socket_);
-      input_.resize(old + n);
-      if (n == 0 && deadline_.passed()) {
-        if (first || old > 0) {
+      error_code error;
+      if (!deadline_.passed()) error = co_await read_more();
+      // Also with bytes in hand: they may have come in the very turn in which the time was over.
+      if (deadline_.passed()) {
+        if (first || !input_.empty()) {
           refuse(result, 408, "the request took too long\n", refusal_reason::timeout);
         }
         co_return result;
       }
-      if (error && n == 0) co_return result;
+      if (error) {
+        gone_ = true;
+        co_return result;
+      }
       if (server_->stopping.load(std::memory_order_relaxed) && old == 0 && !first) co_return result;
     }
     input_.erase(0, parsed);
     fill(result, parser);
     co_return result;
+  }
+
+  asio::awaitable<error_code> read_more() {
+    const auto old = input_.size();
+    input_.resize(old + 1024);
+    idle_->insert(&socket_);
+    const auto [error, n] = co_await socket_.async_read_some(asio::buffer(input_.data() + old, 1024), token);
+    idle_->erase(&socket_);
+    input_.resize(old + n);
+    co_return n == 0 ? error : error_code{};
   }
 
   void fill(read_result& result, http::request_parser<http::empty_body>& parser) {
@@ -240,7 +252,7 @@ class session {
 
   asio::awaitable<bool> upgrade_to(std::string_view path, const route_entry& route, read_result got,
                                    answer_form form) {
-    auto& hub = server_->manager;
+    auto& hub = *server_->hub;
     auto checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
     std::optional<identity> who;
     if (!checked) {
@@ -252,6 +264,10 @@ class session {
         const bool broken = std::get<refusal>(admitted).status == 500;
         checked.emplace(std::move(std::get<refusal>(admitted)), broken ? refusal_reason::internal : reason);
       }
+    }
+    // Asked again: who a request is from may have taken a while.
+    if (!checked && hub.draining.load(std::memory_order_relaxed)) {
+      checked.emplace(unavailable("shutting down"), refusal_reason::draining);
     }
     // The place is taken last, so that nobody holds one who does not get in.
     admission_ticket ticket;
@@ -309,7 +325,9 @@ class session {
 
   asio::awaitable<bool> send(response reply, answer_form form) {
     const auto text = serialize(reply, form);
-    auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(text), token);
+    deadline_.start(server_->options.handshake_timeout);
+    const auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(text), token);
+    gone_ = static_cast<bool>(ec);
     co_return !ec && form.keep_alive;
   }
 
@@ -320,11 +338,13 @@ class session {
     socket_.shutdown(asio::socket_base::shutdown_send, ignored);
     deadline_.start(std::chrono::seconds{1});
     input_.resize(4096);
+    idle_->insert(&socket_);
     for (std::size_t total = 0; total < 256 * 1024 && !deadline_.passed();) {
-      auto [ec, n] = co_await socket_.async_read_some(asio::buffer(input_), token);
+      const auto [ec, n] = co_await socket_.async_read_some(asio::buffer(input_), token);
       if (ec) break;
       total += n;
     }
+    idle_->erase(&socket_);
   }
 
   std::shared_ptr<server_core> server_;
@@ -335,6 +355,7 @@ class session {
   handshake_count counted_;
   std::string remote_;
   std::string input_;  // read, not yet parsed
+  bool gone_ = false;  // there is nobody to answer
 };
 
 }  // namespace

@@ -67,28 +67,35 @@ response health_response(const health_report& health, bool good) {
   return json_response(body, good ? 200 : 503);
 }
 
-asio::awaitable<response> stats_of(const manager& what) {
-  co_return json_response(to_json(what.stats()), 200);
+// The endpoints may be asked when the manager has gone, if it was embedded in somebody's context.
+
+response gone() {
+  return json_response({{"live", false}, {"ready", false}, {"reasons", {"no manager"}}}, 503);
 }
 
-asio::awaitable<response> liveness_of(const manager& what) {
-  const auto health = what.health();
+asio::awaitable<response> stats_of(std::shared_ptr<const manager> what) {
+  co_return what ? json_response(to_json(what->stats()), 200) : gone();
+}
+
+asio::awaitable<response> liveness_of(std::shared_ptr<const manager> what) {
+  if (!what) co_return gone();
+  const auto health = what->health();
   co_return health_response(health, health.live);
 }
 
-asio::awaitable<response> readiness_of(const manager& what) {
-  const auto health = what.health();
+asio::awaitable<response> readiness_of(std::shared_ptr<const manager> what) {
+  if (!what) co_return gone();
+  const auto health = what->health();
   co_return health_response(health, health.ready);
 }
 
 }  // namespace
 
 void server::add_standard_endpoints() {
-  // The endpoints run on the manager's own shards, so it is there when they are called.
-  auto& manager = core_->manager;
-  get("/ws/stats", [&manager](const request&) { return stats_of(manager); });
-  get("/healthz", [&manager](const request&) { return liveness_of(manager); });
-  get("/readyz", [&manager](const request&) { return readiness_of(manager); });
+  const auto manager = core_->manager;
+  get("/ws/stats", [manager](const request&) { return stats_of(manager.lock()); });
+  get("/healthz", [manager](const request&) { return liveness_of(manager.lock()); });
+  get("/readyz", [manager](const request&) { return readiness_of(manager.lock()); });
 }
 
 }  // namespace skein

@@ -66,7 +66,7 @@ refusal bad_handshake() {
 std::optional<std::pair<refusal, refusal_reason>> check_upgrade(const request& what, unsigned version,
                                                                 const route_options& route,
                                                                 const server_options& options,
-                                                                const hub& hub) {
+                                                                const hub_shared& hub) {
   if (what.method() != "GET") {
     auto why = refuse(405, "method not allowed\n");
     why.headers.emplace_back("Allow", "GET");
@@ -89,8 +89,10 @@ std::optional<std::pair<refusal, refusal_reason>> check_upgrade(const request& w
       !is_key(trim(what.header("Sec-WebSocket-Key")))) {
     return std::pair{bad_handshake(), refusal_reason::malformed};
   }
-  if (hub.draining()) return std::pair{unavailable("shutting down"), refusal_reason::draining};
-  if (hub.shared().taken.load(std::memory_order_relaxed) >= hub.options().max_connections) {
+  if (hub.draining.load(std::memory_order_relaxed)) {
+    return std::pair{unavailable("shutting down"), refusal_reason::draining};
+  }
+  if (hub.taken.load(std::memory_order_relaxed) >= hub.options.max_connections) {
     return std::pair{unavailable("too many connections"), refusal_reason::connection_limit};
   }
   if (!origin_allowed(route.origin ? *route.origin : options.origin, what)) {

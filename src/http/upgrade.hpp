@@ -20,7 +20,7 @@ namespace skein::detail {
                                                                               unsigned version,
                                                                               const route_options& route,
                                                                               const server_options& options,
-                                                                              const hub& hub);
+                                                                              const hub_shared& hub);
 
 /// 400: what claims to be an opening handshake is not well formed.
 [[nodiscard]] refusal bad_handshake();

@@ -15,8 +15,21 @@ void broadcast_total::add(const delivery_report& part) {
   report_.pending += part.pending;
   report_.conflated += part.conflated;
   report_.evicted += part.evicted;
-  if (--parts_left_ > 0) return;
-  asio::post(resume_on_, [waiter = std::move(waiter_)]() mutable { waiter(); });
+  if (--parts_left_ == 0) resume();
+}
+
+void broadcast_total::cancel() {
+  const std::lock_guard lock{mutex_};
+  resume();
+}
+
+void broadcast_total::resume() {
+  if (waiter_) asio::post(resume_on_, [waiter = std::move(waiter_)]() mutable { waiter(); });
+}
+
+std::optional<delivery_report> broadcast_total::report() const {
+  const std::lock_guard lock{mutex_};
+  return parts_left_ == 0 ? std::optional{report_} : std::nullopt;
 }
 
 void broadcast_part::start(host& where, std::shared_ptr<broadcast_total> total, frame_block* frame,

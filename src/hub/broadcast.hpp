@@ -12,6 +12,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 namespace skein::detail {
 
@@ -23,13 +24,17 @@ class broadcast_total {
 
   /// Called once by each part, on its shard.
   void add(const delivery_report& part);
-  /// Completes when every part has been added. One caller, before any part is started.
+  /// Completes when every part has been added, or at `cancel`. One caller, before any part is started.
   void on_complete(resumption<void()> waiter) { waiter_ = std::move(waiter); }
-  /// Valid once complete.
-  [[nodiscard]] const delivery_report& report() const noexcept { return report_; }
+  /// Nobody wants to know any more.
+  void cancel();
+  /// Nothing before every part has been added.
+  [[nodiscard]] std::optional<delivery_report> report() const;
 
  private:
-  std::mutex mutex_;  // taken once for each shard, not for each message
+  void resume();
+
+  mutable std::mutex mutex_;  // taken once for each shard, not for each message
   delivery_report report_;
   std::size_t parts_left_;
   asio::any_io_executor resume_on_;

@@ -102,7 +102,7 @@ void hub::begin_drain(std::chrono::nanoseconds deadline) {
   asio::post(shards_.front()->executor(), [state, deadline] {
     if (state->finished) return;
     auto& first = *state->shards.front();
-    first.set_deadline(state->limit, first.now() + std::chrono::duration_cast<duration>(deadline));
+    first.set_deadline(state->limit, deadline_after(first.now(), deadline));
   });
   if (shared_->alive.load() == 0) finish();
 }

@@ -7,7 +7,9 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <future>
+#include <list>
 #include <stdexcept>
 #include <thread>
 
@@ -62,6 +64,7 @@ hub::hub(manager_options options, asio::any_io_executor embedded_in)
   for (unsigned i = 0; i < shared_->shard_count; ++i) {
     if (embedded_in) {
       shards_.push_back(std::make_shared<strand_shard>(asio::make_strand(embedded_in), shared_, i));
+      shards_.back()->begin();
     } else {
       threads_.push_back(thread_shard::make(shared_, i));
       shards_.push_back(threads_.back());
@@ -71,6 +74,11 @@ hub::hub(manager_options options, asio::any_io_executor embedded_in)
 }
 
 hub::~hub() {
+  shut_down();
+}
+
+void hub::shut_down() {
+  if (std::exchange(down_, true)) return;
   {
     const std::lock_guard lock{drain_mutex_};
     // A shard may be calling it already, if there was a drain.
@@ -95,21 +103,20 @@ hub::~hub() {
        shared_->alive.load() > 0 && std::chrono::steady_clock::now() < until;) {
     std::this_thread::sleep_for(1ms);
   }
-  for (const auto& one : threads_) one->stop();
+  for (const auto& one : threads_) one->halt();
+  shared_->stopped = true;
+  for (const auto& one : threads_) one->let_go();
+  for (const auto& one : threads_) one->release();
 }
 
-admission_ticket hub::admit() noexcept {
-  auto& taken = shared_->taken;
-  auto now = taken.load(std::memory_order_relaxed);
-  do {
-    if (now >= shared_->options.max_connections) return {};
-  } while (!taken.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel));
-  return admission_ticket{taken};
+bool hub::running_here() const noexcept {
+  return std::any_of(threads_.begin(), threads_.end(), [](const auto& one) { return one->running_here(); });
 }
 
 shard* hub::shard_of(connection_id id) const noexcept {
   const auto index = static_cast<std::size_t>(id & shard_mask);
-  return id != 0 && index < shards_.size() ? shards_[index].get() : nullptr;
+  const bool known = id != 0 && index < shards_.size() && !shared_->stopped.load(std::memory_order_relaxed);
+  return known ? shards_[index].get() : nullptr;
 }
 
 // --- Delivery ---
@@ -118,11 +125,13 @@ asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery 
   require_broadcast(what, how);
   broadcasts_.fetch_add(1, std::memory_order_relaxed);
   const auto begun = shared_->time->now();
-  const auto deadline = how.deadline().count() > 0
-                            ? begun + std::chrono::duration_cast<duration>(how.deadline())
-                            : time_point::max();
+  const auto deadline =
+      how.deadline().count() > 0 ? deadline_after(begun, how.deadline()) : time_point::max();
   const auto total = std::make_shared<broadcast_total>(shards_.size(), co_await asio::this_coro::executor);
   co_await suspend<void()>([&](auto handler) {
+    if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+      slot.assign([total](asio::cancellation_type) { total->cancel(); });
+    }
     total->on_complete(resumption<void()>{std::move(handler)});
     for (const auto& one : shards_) {
       if (one->running_here()) {
@@ -135,12 +144,14 @@ asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery 
     }
   });
   auto report = total->report();
-  report.elapsed = shared_->time->now() - begun;
-  co_return report;
+  if (!report) throw boost::system::system_error{asio::error::operation_aborted};
+  report->elapsed = shared_->time->now() - begun;
+  co_return *report;
 }
 
 void hub::post_broadcast(prepared_message what, delivery how) {
   require_broadcast(what, how);
+  if (shared_->stopped.load(std::memory_order_relaxed)) return;
   broadcasts_.fetch_add(1, std::memory_order_relaxed);
   for (const auto& one : shards_) {
     if (one->running_here()) {
@@ -208,17 +219,66 @@ asio::awaitable<void> hub::for_each(std::function<void(connection&)> visit) {
   if (first) std::rethrow_exception(first);
 }
 
+// --- Ownership ---
+
+namespace {
+
+/// Ends hubs whose last owner has let go on one of their own threads, which cannot wait for itself: a handler
+/// that holds its manager, for instance.
+class reaper {
+ public:
+  reaper() = default;
+  reaper(const reaper&) = delete;
+  reaper& operator=(const reaper&) = delete;
+  ~reaper() {
+    for (auto& one : jobs_) one.thread.join();
+  }
+  void take(hub* what) {
+    const std::lock_guard lock{mutex_};
+    jobs_.remove_if([](job& one) {
+      if (!one.done) return false;
+      one.thread.join();
+      return true;
+    });
+    auto& added = jobs_.emplace_back();
+    added.thread = std::thread{[what, &added] {
+      delete what;
+      added.done = true;
+    }};
+  }
+
+ private:
+  struct job {
+    std::thread thread;
+    std::atomic<bool> done{false};
+  };
+  std::mutex mutex_;
+  std::list<job> jobs_;
+};
+
+std::shared_ptr<manager> owned(std::unique_ptr<hub> what) {
+  return {what.release(), [](hub* last) {
+            static reaper elsewhere;
+            if (last->running_here()) {
+              elsewhere.take(last);
+            } else {
+              delete last;
+            }
+          }};
+}
+
+}  // namespace
 }  // namespace skein::detail
 
 namespace skein {
 
 std::shared_ptr<manager> make_manager(manager_options options) {
-  return std::make_shared<detail::hub>(std::move(options), asio::any_io_executor{});
+  return detail::owned(std::make_unique<detail::hub>(std::move(options), asio::any_io_executor{}));
 }
 
 std::shared_ptr<manager> make_manager(asio::any_io_executor executor, manager_options options) {
   if (!executor) throw std::invalid_argument{"make_manager: the executor is empty"};
-  return std::make_shared<detail::hub>(std::move(options), std::move(executor));
+  return detail::owned(std::make_unique<detail::hub>(std::move(options), std::move(executor)));
 }
 
 }  // namespace skein

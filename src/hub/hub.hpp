@@ -6,7 +6,6 @@
 
 #include <skein/manager.hpp>
 
-#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -23,15 +22,12 @@ class hub final : public manager {
   // What the server needs.
 
   [[nodiscard]] const std::vector<std::shared_ptr<shard>>& shards() const noexcept { return shards_; }
-  [[nodiscard]] const manager_options& options() const noexcept { return shared_->options; }
-  [[nodiscard]] const hub_shared& shared() const noexcept { return *shared_; }
-  /// A place among `max_connections`, or none.
-  [[nodiscard]] admission_ticket admit() noexcept;
-  [[nodiscard]] bool draining() const noexcept { return shared_->draining.load(std::memory_order_relaxed); }
-  void count_refusal(refusal_reason reason) noexcept {
-    refused_[static_cast<std::size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
-  }
-  std::atomic<std::size_t> handshaking{0};
+  [[nodiscard]] const std::shared_ptr<hub_shared>& shared() const noexcept { return shared_; }
+
+  /// Resets what is open and ends the hub's threads; nothing is delivered any more. Not on one of them.
+  void shut_down();
+  /// Whether the caller is one of the hub's threads.
+  [[nodiscard]] bool running_here() const noexcept;
 
   // manager
   asio::awaitable<delivery_report> broadcast(prepared_message what, delivery how) override;
@@ -52,11 +48,11 @@ class hub final : public manager {
   std::shared_ptr<hub_shared> shared_;
   std::vector<std::shared_ptr<shard>> shards_;
   std::vector<std::shared_ptr<thread_shard>> threads_;
-  std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(refusal_reason::count_)> refused_{};
   std::atomic<std::uint64_t> broadcasts_{0};
   time_point started_;
   std::mutex drain_mutex_;
   std::shared_ptr<drain_state> drain_;
+  bool down_ = false;
 };
 
 }  // namespace skein::detail

@@ -31,6 +31,14 @@ void hub_shared::problem(std::string_view line) const noexcept {
   }
 }
 
+admission_ticket hub_shared::admit() noexcept {
+  auto now = taken.load(std::memory_order_relaxed);
+  do {
+    if (now >= options.max_connections) return {};
+  } while (!taken.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel));
+  return admission_ticket{taken};
+}
+
 shard::shard(asio::any_io_executor executor, std::shared_ptr<hub_shared> shared, unsigned index)
     : host(std::move(executor), shared->time, shared->options), shared_(std::move(shared)), index_(index) {
   const auto time = now();
@@ -38,11 +46,15 @@ shard::shard(asio::any_io_executor executor, std::shared_ptr<hub_shared> shared,
   set_deadline(pulse_, time + pulse_interval);
 }
 
+void shard::begin() {
+  start_alarm(weak_from_this());
+}
+
 void shard::let_go() noexcept {
-  for (const auto& place : slots_) {
-    if (place.registered) place.registered->abandon();
+  for (std::size_t place = 0; place < slots_.size(); ++place) {
+    if (auto* const who = slots_[place].registered) who->lose();
   }
-  for (auto* who : lingering_) who->abandon();
+  for (auto* const who : std::exchange(lingering_, {})) who->lose();
   cancel_alarm();
 }
 
@@ -72,12 +84,12 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   auto opened = std::make_shared<connection_impl>(id, &*known, std::move(parts));
   entry.registered = opened.get();
   counters.total.add();
-  shared_->alive.fetch_add(1, std::memory_order_acq_rel);
+  shared_->alive.fetch_add(1);
   if (shared_->options.on_open) {
     try {
       shared_->options.on_open(*opened);
-    } catch (const std::exception& e) {
-      problem(std::string{"on_open threw: "} + e.what());
+    } catch (...) {
+      problem("on_open threw: " + what_of(std::current_exception()));
     }
   }
   asio::co_spawn(executor(), connection_impl::run(opened), [self = this](const std::exception_ptr& error) {
@@ -109,14 +121,15 @@ void shard::on_ended(connection_impl& who) {
   if (!shared_->options.on_closed) return;
   try {
     shared_->options.on_closed(who, who.close_reason());
-  } catch (const std::exception& e) {
-    problem(std::string{"on_closed threw: "} + e.what());
+  } catch (...) {
+    problem("on_closed threw: " + what_of(std::current_exception()));
   }
 }
 
 void shard::on_joined(connection_impl& who) noexcept {
   lingering_.erase(&who);
-  if (shared_->alive.fetch_sub(1, std::memory_order_acq_rel) == 1 && shared_->draining.load()) {
+  // In one order with `begin_drain`, which stores `draining` and then loads `alive`.
+  if (shared_->alive.fetch_sub(1) == 1 && shared_->draining.load()) {
     shared_->on_all_joined();
   }
 }
@@ -182,8 +195,8 @@ void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* par
     if (accepts) {
       try {
         if (!accepts(*to)) continue;
-      } catch (const std::exception& e) {
-        problem(std::string{"a delivery's predicate threw: "} + e.what());
+      } catch (...) {
+        problem("a delivery's predicate threw: " + what_of(std::current_exception()));
         continue;
       }
       if (!to->is_open()) continue;
@@ -214,20 +227,21 @@ void shard::for_each(const std::function<void(connection&)>& visit) {
 // --- Shutdown ---
 
 void shard::start_drain() {
-  drainer_.next = 0;
-  drainer_.on_deadline(now());
+  drainer_.begun = now();
+  drainer_.on_deadline(drainer_.begun);
 }
 
 void shard::drainer::on_deadline(time_point now) {
-  const auto rate = owner.shared_->options.drain_rate;
-  const auto steps_a_second = static_cast<std::size_t>(std::chrono::seconds{1} / drain_step);
-  auto left = rate == 0 ? owner.slots_.size()
-                        : std::max<std::size_t>(1, rate / steps_a_second / owner.shared_->shard_count);
-  while (next < owner.slots_.size() && left > 0) {
+  const auto rate = static_cast<double>(owner.shared_->options.drain_rate);
+  const auto shards = static_cast<double>(owner.shared_->shard_count);
+  const std::chrono::duration<double> elapsed = now - begun + drain_step;
+  // The shards' shares, rounded down, add up to the whole, rounded down (Hermite's identity).
+  const auto due = static_cast<std::size_t>(elapsed.count() * rate / shards + owner.index_ / shards);
+  while (next < owner.slots_.size() && (rate == 0 || closed < due)) {
     auto* const who = owner.slots_[next++].registered;
     if (!who || !who->is_open()) continue;
     who->begin_close(closed_by::local, close_code::going_away, {});
-    --left;
+    ++closed;
   }
   if (next < owner.slots_.size()) owner.set_deadline(*this, now + drain_step);
 }
@@ -261,7 +275,9 @@ struct thread_shard::context_holder {
 };
 
 std::shared_ptr<thread_shard> thread_shard::make(std::shared_ptr<hub_shared> shared, unsigned index) {
-  return std::make_shared<thread_shard>(std::make_unique<context_holder>(), std::move(shared), index);
+  auto made = std::make_shared<thread_shard>(std::make_unique<context_holder>(), std::move(shared), index);
+  made->begin();
+  return made;
 }
 
 thread_shard::thread_shard(std::unique_ptr<context_holder> holder, std::shared_ptr<hub_shared> shared,
@@ -269,7 +285,8 @@ thread_shard::thread_shard(std::unique_ptr<context_holder> holder, std::shared_p
     : shard(holder->context->get_executor(), std::move(shared), index), holder_(std::move(holder)) {}
 
 thread_shard::~thread_shard() {
-  stop();
+  halt();
+  release();
 }
 
 void thread_shard::start() {
@@ -279,20 +296,23 @@ void thread_shard::start() {
       try {
         holder_->context->run();
         return;
-      } catch (const std::exception& e) {
-        // Nothing of ours throws out of a handler; what is embedded here by a user may.
-        problem(std::string{"an exception reached the shard: "} + e.what());
+      } catch (...) {
+        // Nothing of ours throws out of a handler; what a user posts here may.
+        problem("an exception reached the shard: " + what_of(std::current_exception()));
       }
     }
   }};
 }
 
-void thread_shard::stop() {
+void thread_shard::halt() {
   if (!holder_->context) return;
   holder_->work.reset();
   holder_->context->stop();
   if (holder_->thread.joinable()) holder_->thread.join();
-  let_go();
+}
+
+void thread_shard::release() {
+  cancel_alarm();
   holder_->context.reset();
 }
 

@@ -8,6 +8,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
 
+#include <array>
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -19,15 +22,24 @@ namespace skein::detail {
 
 class broadcast_part;
 
-/// What the shards of one hub share.
+/// What the shards of one hub share, and the HTTP sessions on them: either may outlive the hub.
 struct hub_shared {
   manager_options options;
   std::shared_ptr<clock> time;
   unsigned shard_count = 1;
   std::atomic<std::size_t> taken{0};  // admissions
   std::atomic<std::size_t> alive{0};  // connections with a coroutine that has not ended
+  std::atomic<std::size_t> handshaking{0};
+  std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(refusal_reason::count_)> refused{};
   std::atomic<bool> draining{false};
+  std::atomic<bool> stopped{false};     // the shards' threads have ended
   std::function<void()> on_all_joined;  // while draining, when `alive` has come to zero; any shard's thread
+
+  /// A place among `max_connections`, or none.
+  [[nodiscard]] admission_ticket admit() noexcept;
+  void count_refusal(refusal_reason reason) noexcept {
+    refused[static_cast<std::size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
+  }
 
   void problem(std::string_view line) const noexcept;
 };
@@ -35,6 +47,8 @@ struct hub_shared {
 class shard : public host, public std::enable_shared_from_this<shard> {
  public:
   shard(asio::any_io_executor executor, std::shared_ptr<hub_shared> shared, unsigned index);
+  /// To be called once, behind the construction.
+  void begin();
 
   [[nodiscard]] unsigned index() const noexcept { return index_; }
   [[nodiscard]] hub_shared& shared() const noexcept { return *shared_; }
@@ -66,7 +80,7 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   void problem(std::string_view line) noexcept override { shared_->problem(line); }
 
  protected:
-  /// Lets go of everything that belongs to the executor's context.
+  /// Ends every connection without the executor, whose context does not run any more.
   void let_go() noexcept;
 
  private:
@@ -83,7 +97,9 @@ class shard : public host, public std::enable_shared_from_this<shard> {
     explicit drainer(shard& s) : owner(s) {}
     void on_deadline(time_point now) override;
     shard& owner;
+    time_point begun{};
     std::size_t next = 0;
+    std::size_t closed = 0;
   };
 
   void end_turn();
@@ -112,9 +128,13 @@ class thread_shard final : public shard {
   static std::shared_ptr<thread_shard> make(std::shared_ptr<hub_shared> shared, unsigned index);
   ~thread_shard() override;
   void start();
-  /// Stops the thread and destroys what still waits on the context.
-  void stop();
   [[nodiscard]] bool running_here() const noexcept override;
+
+  // The end, each step for all shards before the next: what one destroys may reach for another.
+
+  void halt();  ///< stops the thread
+  using shard::let_go;
+  void release();  ///< destroys what still waits on the context
 
   struct context_holder;
   thread_shard(std::unique_ptr<context_holder> holder, std::shared_ptr<hub_shared> shared, unsigned index);
@@ -128,7 +148,6 @@ class strand_shard final : public shard {
  public:
   strand_shard(asio::strand<asio::any_io_executor> strand, std::shared_ptr<hub_shared> shared, unsigned index)
       : shard(strand, std::move(shared), index), strand_(std::move(strand)) {}
-  ~strand_shard() override { let_go(); }
   [[nodiscard]] bool running_here() const noexcept override { return strand_.running_in_this_thread(); }
 
  private:

@@ -34,11 +34,11 @@ manager_stats hub::stats() const {
     add(sum.handler_exceptions, from.handler_exceptions);
   }
   sum.active = sum.total >= sum.closed ? static_cast<std::size_t>(sum.total - sum.closed) : 0;
-  sum.handshaking = handshaking.load(std::memory_order_relaxed);
+  sum.handshaking = shared_->handshaking.load(std::memory_order_relaxed);
   sum.max_connections = shared_->options.max_connections;
   sum.broadcasts = broadcasts_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < sum.refused.size(); ++i)
-    sum.refused[i] = refused_[i].load(std::memory_order_relaxed);
+    sum.refused[i] = shared_->refused[i].load(std::memory_order_relaxed);
   sum.uptime = shared_->time->now() - started_;
   return sum;
 }
@@ -51,10 +51,11 @@ health_report hub::health() const {
     report.live = false;
     report.reasons.push_back("shard " + std::to_string(one->index()) + " does not run");
   }
-  if (draining()) report.reasons.emplace_back("draining");
+  const bool draining = shared_->draining.load(std::memory_order_relaxed);
+  if (draining) report.reasons.emplace_back("draining");
   const bool full = shared_->taken.load(std::memory_order_relaxed) >= shared_->options.max_connections;
   if (full) report.reasons.emplace_back("connection limit reached");
-  report.ready = report.live && !draining() && !full;
+  report.ready = report.live && !draining && !full;
   return report;
 }
 

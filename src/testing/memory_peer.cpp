@@ -51,7 +51,7 @@ std::optional<server_frame> first_frame(std::string_view bytes) {
 
 struct memory_peer::impl {
   void put(std::string_view what) {
-    if (pipe->peer_gone || pipe->server_closed) return;
+    if (pipe->peer_gone || pipe->vanished || pipe->server_closed) return;
     pipe->to_server += what;
     pipe->notify();
   }
@@ -150,6 +150,10 @@ void memory_peer::cut() {
   impl_->pipe->peer_gone = true;
   impl_->pipe->notify();
 }
+void memory_peer::vanish() {
+  impl_->answers = false;
+  impl_->pipe->vanished = true;
+}
 std::shared_ptr<connection> memory_peer::other_end() const {
   return impl_->server_end;
 }
@@ -157,8 +161,8 @@ std::shared_ptr<connection> memory_peer::other_end() const {
 std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with, identity user) {
   auto* const known = dynamic_cast<skein::detail::hub*>(&hub);
   if (!known) throw std::invalid_argument{"connect: the manager must come from make_manager"};
-  if (known->draining()) throw boost::system::system_error{make_error_code(errc::draining)};
-  auto ticket = known->admit();
+  if (known->shared()->draining) throw boost::system::system_error{make_error_code(errc::draining)};
+  auto ticket = known->shared()->admit();
   if (!ticket) throw boost::system::system_error{make_error_code(errc::connection_limit)};
   auto& shard = *known->shards().front();
   std::unique_ptr<memory_peer> peer{new memory_peer};

@@ -63,6 +63,7 @@ class memory_transport final : public skein::detail::transport {
     pipe_->writable = std::move(handler);
     pipe_->notify();
   }
+  bool peer_gone(skein::duration) const noexcept override { return pipe_->peer_gone || pipe_->vanished; }
   void shutdown_send() noexcept override { pipe_->server_shut = true; }
   void close(bool) noexcept override {
     pipe_->server_closed = true;

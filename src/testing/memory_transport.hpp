@@ -23,6 +23,7 @@ struct memory_pipe {
   std::string to_peer;
   std::size_t capacity = std::size_t{1} << 20U;  // of `to_peer`
   bool peer_gone = false;                        // the server reads the end of the stream
+  bool vanished = false;                         // the peer's machine answers nothing any more
   bool server_shut = false;                      // the server will write no more
   bool server_closed = false;
   asio::any_io_executor executor;

@@ -2,6 +2,9 @@
 
 #include "test_server.hpp"
 
+#include <skein/testing.hpp>
+
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -406,6 +409,11 @@ TEST_SUITE("authentication") {
     CHECK(status_of(server, "", "/private?token=eve") == 403);
     CHECK(refused(server, skein::refusal_reason::authentication) == 2);
     CHECK(server.opened().empty());
+    // What the peer has sent meanwhile must not destroy the answer, as it would if it were left unread.
+    raw_client hasty{server.port()};
+    hasty.send(upgrade_request("/private") + std::string(100'000, 'x'));
+    CHECK(hasty.read_answer().status == 401);
+    CHECK(hasty.read_to_end() == stream_end::closed);
     CHECK(server.serves());
   }
 
@@ -449,6 +457,35 @@ TEST_SUITE("authentication") {
     }
   }
 
+  TEST_CASE("a shutdown that begins while the authenticator thinks lets nobody in") {
+    std::atomic<bool> asked{false};
+    std::atomic<bool> decide{false};
+    const auto when_told = [&](const skein::request&) -> asio::awaitable<skein::admission> {
+      asked = true;
+      asio::steady_timer timer{co_await asio::this_coro::executor};
+      while (!decide) {
+        timer.expires_after(1ms);
+        co_await timer.async_wait(asio::use_awaitable);
+      }
+      co_return skein::identity{};
+    };
+    test_server server{quiet_options(), {}, [&](skein::server& one) {
+                         skein::route_options options;
+                         options.authenticator = when_told;
+                         one.route("/later", echo, options);
+                       }};
+    raw_client client{server.port()};
+    client.send(upgrade_request("/later"));
+    REQUIRE(eventually([&] { return asked.load(); }));
+    await(server.manager().drain(1s));
+    decide = true;
+    const auto answer = client.read_answer();
+    CHECK(answer.status == 503);
+    CHECK(answer.has("Retry-After"));
+    CHECK(refused(server, skein::refusal_reason::draining) == 1);
+    CHECK(server.opened().empty());
+  }
+
   TEST_CASE("a peer that leaves while the authenticator thinks is forgotten") {
     skein::server_options options;
     options.handshake_timeout = 200ms;
@@ -481,6 +518,54 @@ TEST_SUITE("handshake limits") {
     CHECK(took >= 390ms);
     CHECK(took < 10s);
     CHECK(refused(server, skein::refusal_reason::timeout) == 1);
+    CHECK(server.serves());
+  }
+
+  TEST_CASE("a byte that comes in the very turn of the deadline gains no time") {
+    asio::io_context context{1};
+    const auto time = std::make_shared<skein::testing::virtual_clock>();
+    auto options = quiet_options();
+    options.shards = 1;
+    options.time = time;
+    const auto hub = skein::make_manager(context.get_executor(), options);
+    skein::server_options where;
+    where.port = 0;
+    skein::server serving{hub, where};
+    serving.start();
+    raw_client peer{serving.port()};
+    while (hub->stats().handshaking == 0) context.run_one();
+    context.poll();
+    asio::post(context, [&] {
+      peer.send("G");
+      time->advance(5s);
+    });
+    REQUIRE(eventually([&] {
+      context.poll();
+      return peer.readable_within(0ms);
+    }));
+    CHECK(peer.read_answer().status == 408);
+    peer.close();
+    CHECK(eventually([&] {
+      context.poll();
+      return hub->stats().handshaking == 0;
+    }));
+  }
+
+  TEST_CASE("a peer that reads no answer is cut as well") {
+    skein::server_options options;
+    options.handshake_timeout = 200ms;
+    options.socket_write_buffer = 8 * 1024;
+    test_server server{quiet_options(), options, [](skein::server& one) {
+                         one.get("/large", [](const skein::request&) -> asio::awaitable<skein::response> {
+                           skein::response all;
+                           all.body.assign(8 << 20, 'x');
+                           co_return all;
+                         });
+                       }};
+    raw_client client{server.port(), 8 * 1024};
+    client.send(get("/large"));
+    REQUIRE(eventually([&] { return server.stats().handshaking == 1; }));
+    CHECK(eventually([&] { return server.stats().handshaking == 0; }));
     CHECK(server.serves());
   }
 

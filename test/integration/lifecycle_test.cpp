@@ -598,6 +598,27 @@ TEST_SUITE("deadlines") {
     CHECK(client.read_conclusion().code() == 1000);
   }
 
+  TEST_CASE(
+      "behind a handler that does not read, a peer that has left is found, and one that is there stays") {
+    auto options = quiet_options();
+    options.limits.receive_queue_messages = 4;
+    options.limits.ping_interval = 150ms;
+    options.limits.pong_timeout = 150ms;
+    test_server server{options, {}, route("/idle", outlive)};
+    auto there = connected(server, "/idle");
+    auto gone = connected(server, "/idle");
+    for (auto* client : {&there, &gone}) {
+      for (int i = 0; i < 8; ++i) client->send(text_frame("x"));
+    }
+    gone.finish_sending();  // behind what is never read
+    REQUIRE(server.wait_for_closed(1));
+    CHECK(server.closed().front().reason.code == close_code::pong_timeout);
+    const auto pings = server.stats().pings_sent;
+    CHECK(eventually([&] { return server.stats().pings_sent >= pings + 3; }));
+    CHECK(server.closed().size() == 1);
+    CHECK(server.stats().active == 1);
+  }
+
   TEST_CASE("a pong that answers no ping proves nothing") {
     auto options = quiet_options();
     options.limits.ping_interval = 100ms;
