@@ -522,7 +522,7 @@ TEST_SUITE("handshake limits") {
   }
 
   TEST_CASE("a byte that comes in the very turn of the deadline gains no time") {
-    asio::io_context context{1};
+    asio::io_context context{2};
     const auto time = std::make_shared<skein::testing::virtual_clock>();
     auto options = quiet_options();
     options.shards = 1;
@@ -535,9 +535,11 @@ TEST_SUITE("handshake limits") {
     raw_client peer{serving.port()};
     while (hub->stats().handshaking == 0) context.run_one();
     context.poll();
-    asio::post(context, [&] {
+    const auto other = skein::testing::connect(*hub, echo);
+    asio::post(other->other_end()->executor(), [&] {
+      time->advance(5s);  // the deadline waits for the end of this function,
       peer.send("G");
-      time->advance(5s);
+      std::thread{[&context] { context.poll(); }}.join();  // and the byte stands behind it
     });
     REQUIRE(eventually([&] {
       context.poll();
