@@ -117,7 +117,8 @@ class beast_engine final : public protocol_engine {
     return response;
   }
 
-  std::size_t feed(std::string_view bytes, protocol_sink& sink) override {
+  std::size_t feed(std::span<char> input, protocol_sink& sink) override {
+    const std::string_view bytes{input.data(), input.size()};
     sink_ = &sink;
     enough_ = false;
     std::size_t used = 0;

@@ -129,7 +129,7 @@ void connection_impl::take_step(step next) {
     host_->on_ended(*this);
   } else {
     auto& rest = *backlog_;
-    const auto used = take(std::string_view{rest.bytes}.substr(rest.fed));
+    const auto used = take(std::span{rest.bytes}.subspan(rest.fed));
     rest.fed += used;
     if (used == 0 || rest.fed == rest.bytes.size() || discarding_ || peer_closed_ || over()) backlog_.reset();
   }
@@ -146,10 +146,10 @@ void connection_impl::read_once() {
   }
   host_->counters.wire_bytes_in.add(n);
   if (discarding_ || peer_closed_) return;
-  const std::string_view bytes{buffer.data(), n};
-  const auto used = take(bytes);
+  const auto used = take(buffer.first(n));
   if (used < n && !discarding_ && !peer_closed_ && !over()) {
-    backlog_ = std::make_unique<unfed>(unfed{std::string{bytes.substr(used)}});
+    const auto rest = buffer.first(n).subspan(used);
+    backlog_ = std::make_unique<unfed>(unfed{std::string{rest.data(), rest.size()}});
   }
 }
 
@@ -177,7 +177,7 @@ asio::awaitable<void> connection_impl::write_loop(std::shared_ptr<connection_imp
   self->stalled_since_ = {};
 }
 
-std::size_t connection_impl::take(std::string_view bytes) {
+std::size_t connection_impl::take(std::span<char> bytes) {
   std::size_t used = 0;
   try {
     used = engine_->feed(bytes, *this);

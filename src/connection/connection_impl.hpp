@@ -154,7 +154,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   void start_handler();
   void on_handler_done(std::exception_ptr error);
   /// Feeds the engine and wakes the handler; returns how many bytes were of use.
-  std::size_t take(std::string_view bytes);
+  std::size_t take(std::span<char> bytes);
   [[nodiscard]] bool inbox_full() const noexcept;
   /// Whether reading goes on: half a queue later than it stopped.
   [[nodiscard]] bool inbox_has_room() const noexcept;
