@@ -44,8 +44,8 @@ class protocol_engine {
  public:
   virtual ~protocol_engine() = default;
   /// Takes bytes from the peer, which it may unmask where they stand; returns how many were used. Fewer than
-  /// given: the sink said enough, and the rest, untouched, is to be given again; or the protocol has ended and
-  /// the rest is of no interest.
+  /// given: the sink said enough, and the rest, untouched, is to be given again; or the protocol has ended
+  /// and the rest is of no interest.
   virtual std::size_t feed(std::span<char> bytes, protocol_sink& sink) = 0;
   /// Whether a message has begun and not ended.
   [[nodiscard]] virtual bool in_message() const noexcept = 0;

@@ -27,16 +27,36 @@ host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const ma
       beats_{std::chrono::duration_cast<duration>(options.limits.ping_interval),
              std::chrono::duration_cast<duration>(options.limits.pong_timeout)},
       pings_{options.limits.max_pings_per_second, options.limits.ping_burst},
+      poller_(std::in_place, executor_),
       read_buffer_(read_buffer_size),
       scratch_(scratch_size(engine_)),
       gather_(gather_size) {}
 
-void host::start_alarm(std::weak_ptr<host> self) {
+void host::begin(const std::weak_ptr<host>& self) {
   // Weak, because the last owner may let go on any thread while the alarm rings on the executor.
-  alarm_ = time_->make_alarm(executor_, [weak = std::move(self)] {
-    if (const auto strong = weak.lock()) strong->ring();
+  alarm_ = time_->make_alarm(executor_, [self] {
+    if (const auto strong = self.lock()) strong->ring();
   });
   rearm();
+  watch(self);
+}
+
+void host::watch(std::weak_ptr<host> self) {
+  poller_->wait([self = std::move(self)](error_code ec) mutable {
+    const auto strong = self.lock();
+    if (ec || !strong) return;
+    try {
+      strong->poller_->dispatch();
+    } catch (...) {
+      strong->problem("a connection failed: " + what_of(std::current_exception()));
+    }
+    strong->watch(std::move(self));
+  });
+}
+
+void host::finish() {
+  alarm_.reset();
+  poller_.reset();
 }
 
 void host::ring() {

@@ -5,6 +5,7 @@
 #include "connection/deadline_queue.hpp"
 #include "connection/engine.hpp"
 #include "connection/heartbeat.hpp"
+#include "connection/poller.hpp"
 #include "connection/send_channel.hpp"
 
 #include <skein/manager.hpp>
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -84,6 +86,9 @@ class host {
   }
   void remove_deadline(deadline_entry& entry) noexcept { deadlines_.remove(entry); }
 
+  /// Watches the sockets of the shard's connections.
+  [[nodiscard]] detail::poller& poller() noexcept { return *poller_; }
+
   /// What is read goes here, and is used up before anything else is read.
   [[nodiscard]] std::span<char> read_buffer() noexcept { return read_buffer_; }
   [[nodiscard]] std::span<char> engine_scratch() noexcept { return scratch_; }
@@ -98,12 +103,15 @@ class host {
   virtual void problem(std::string_view line) noexcept = 0;
 
  protected:
-  /// Deadlines run from now on. `self` is this host.
-  void start_alarm(std::weak_ptr<host> self);
-  void cancel_alarm() { alarm_.reset(); }
+  /// Deadlines run and sockets are watched from now on. `self` is this host.
+  void begin(const std::weak_ptr<host>& self);
+  /// Lets go of everything that belongs to the executor's context, but for the executor. No transport is
+  /// open any more.
+  void finish();
 
  private:
   void ring();
+  void watch(std::weak_ptr<host> self);
   void rearm();
 
   asio::any_io_executor executor_;
@@ -115,6 +123,7 @@ class host {
   rate_limit pings_;
   deadline_queue deadlines_;
   std::unique_ptr<alarm> alarm_;
+  std::optional<detail::poller> poller_;
   time_point armed_ = time_point::max();
   std::vector<char> read_buffer_;
   std::vector<char> scratch_;

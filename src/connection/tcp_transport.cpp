@@ -1,13 +1,17 @@
+#include "connection/poller.hpp"
 #include "connection/transport.hpp"
 
 #include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
 
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <memory>
 #include <poll.h>
+#include <utility>
 
 namespace skein::detail {
 namespace {
@@ -18,35 +22,13 @@ error_code last_error() noexcept {
   return {code, boost::system::system_category()};
 }
 
-/// Waits live for as long as a connection is idle. Asio's own allocation would let them keep blocks that were
-/// made for larger operations, so they get theirs from the heap. (With std::allocator itself Asio uses its
-/// own.)
-template <class T>
-struct exact_allocator {
-  using value_type = T;
-  exact_allocator() noexcept = default;
-  template <class U>
-  exact_allocator(const exact_allocator<U>&) noexcept {}  // NOLINT: allocators convert
-  [[nodiscard]] T* allocate(std::size_t n) { return std::allocator<T>{}.allocate(n); }
-  void deallocate(T* at, std::size_t n) noexcept { std::allocator<T>{}.deallocate(at, n); }
-  friend bool operator==(const exact_allocator&, const exact_allocator&) noexcept { return true; }
-};
-
-struct ready_adapter {
-  using allocator_type = exact_allocator<void>;
-  [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
-  transport::ready_handler handler;
-  void operator()(error_code ec) { handler(wait_result{ec}); }
-};
-
-class tcp_transport final : public transport {
+class tcp_transport final : public transport, private poller_client {
  public:
-  explicit tcp_transport(asio::ip::tcp::socket socket) : socket_(std::move(socket)) {
-    socket_.non_blocking(true);
-  }
+  tcp_transport(int descriptor, poller& watched_by) noexcept : poller_(watched_by), descriptor_(descriptor) {}
+  ~tcp_transport() override { close(false); }
 
   std::size_t read_some(std::span<char> into, error_code& ec) noexcept override {
-    const auto n = ::recv(socket_.native_handle(), into.data(), into.size(), 0);
+    const auto n = ::recv(descriptor_, into.data(), into.size(), MSG_DONTWAIT);
     if (n > 0) {
       ec = {};
       return static_cast<std::size_t>(n);
@@ -59,7 +41,7 @@ class tcp_transport final : public transport {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(buffers.data());
     message.msg_iovlen = buffers.size();
-    const auto n = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const auto n = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) {
       ec = {};
       return static_cast<std::size_t>(n);
@@ -69,41 +51,101 @@ class tcp_transport final : public transport {
   }
 
   void wait_readable(ready_handler handler) override {
-    socket_.async_wait(asio::socket_base::wait_read, ready_adapter{std::move(handler)});
+    reader_ = std::move(handler);
+    watch(true, asks_writable_);
   }
   void wait_writable(ready_handler handler) override {
-    socket_.async_wait(asio::socket_base::wait_write, ready_adapter{std::move(handler)});
+    writer_ = std::move(handler);
+    watch(asks_readable_, true);
   }
 
   bool peer_gone(duration quiet) const noexcept override {
-    auto& socket = const_cast<asio::ip::tcp::socket&>(socket_);
-    pollfd probe{socket.native_handle(), POLLRDHUP, 0};
+    if (descriptor_ < 0) return true;
+    pollfd probe{descriptor_, POLLRDHUP, 0};
     if (::poll(&probe, 1, 0) > 0) return true;  // POLLERR and POLLHUP are always reported
     tcp_info info{};
     socklen_t size = sizeof info;
-    if (::getsockopt(probe.fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+    if (::getsockopt(descriptor_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
     return info.tcpi_unacked > 0 && std::chrono::milliseconds{info.tcpi_last_ack_recv} >= quiet;
   }
 
-  void shutdown_send() noexcept override {
-    error_code ignored;
-    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
-  }
+  void shutdown_send() noexcept override { ::shutdown(descriptor_, SHUT_WR); }
 
   void close(bool reset) noexcept override {
-    error_code ignored;
-    if (reset) socket_.set_option(asio::socket_base::linger{true, 0}, ignored);
-    socket_.close(ignored);
+    if (descriptor_ < 0) return;
+    unwatch();
+    if (reset) {
+      const linger discard{1, 0};
+      ::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &discard, sizeof discard);
+    }
+    ::close(std::exchange(descriptor_, -1));
+    abort(reader_);
+    abort(writer_);
   }
 
  private:
-  asio::ip::tcp::socket socket_;
+  /// Asks the poller for this, if it is not what was asked for already.
+  void watch(bool readable, bool writable) {
+    if (watched_ && readable == asks_readable_ && writable == asks_writable_) return;
+    asks_readable_ = readable;
+    asks_writable_ = writable;
+    if (watched_) {
+      poller_.change(descriptor_, *this, readable, writable);
+      return;
+    }
+    error_code ec;
+    poller_.add(descriptor_, *this, readable, writable, ec);
+    watched_ = !ec;
+    if (ec) {
+      abort(reader_);
+      abort(writer_);
+    }
+  }
+  void unwatch() noexcept {
+    if (std::exchange(watched_, false)) poller_.remove(descriptor_, *this);
+  }
+
+  /// Who waits goes on within this call. What nobody waits for is no longer asked for, or it would be
+  /// reported for ever; the question stays for the next wait otherwise, which then costs no system call.
+  void on_ready(bool readable, bool writable, bool failed) override {
+    const bool reading = readable && reader_;
+    const bool writing = writable && writer_;
+    if (failed && !reading && !writing) {
+      unwatch();  // cannot be asked not to report this; the next wait asks again
+      return;
+    }
+    if ((readable && !reading) || (writable && !writing)) {
+      watch(asks_readable_ && (!readable || reading), asks_writable_ && (!writable || writing));
+    }
+    // The first may destroy this; what is taken out before is safe.
+    auto writer = writing ? std::move(writer_) : ready_handler{};
+    if (reading) {
+      auto reader = std::move(reader_);
+      reader(wait_result{});
+    }
+    if (writer) writer(wait_result{});
+  }
+
+  void abort(ready_handler& waiting) {
+    if (!waiting) return;
+    asio::post(poller_.executor(), [handler = std::move(waiting)]() mutable {
+      handler(wait_result{asio::error::operation_aborted});
+    });
+  }
+
+  poller& poller_;
+  ready_handler reader_;
+  ready_handler writer_;
+  int descriptor_;
+  bool watched_ = false;
+  bool asks_readable_ = false;
+  bool asks_writable_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<transport> make_tcp_transport(asio::ip::tcp::socket socket) {
-  return std::make_unique<tcp_transport>(std::move(socket));
+std::unique_ptr<transport> make_tcp_transport(int descriptor, poller& watched_by) {
+  return std::make_unique<tcp_transport>(descriptor, watched_by);
 }
 
 }  // namespace skein::detail

@@ -7,7 +7,6 @@
 
 #include <skein/clock.hpp>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <sys/uio.h>
@@ -41,6 +40,9 @@ class transport {
   virtual void close(bool reset) noexcept = 0;
 };
 
-[[nodiscard]] std::unique_ptr<transport> make_tcp_transport(asio::ip::tcp::socket socket);
+class poller;
+
+/// Owns the socket. The poller outlives the transport.
+[[nodiscard]] std::unique_ptr<transport> make_tcp_transport(int socket, poller& watched_by);
 
 }  // namespace skein::detail

@@ -296,7 +296,7 @@ class session {
     parts.request = std::move(got.request);
     parts.user = std::move(*who);
     parts.early = std::move(input_);
-    parts.transport = make_tcp_transport(std::move(socket_));
+    parts.transport = make_tcp_transport(socket_.release(), shard_->poller());
     shard_->open(path, std::move(parts));
     co_return false;
   }

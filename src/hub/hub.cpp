@@ -64,7 +64,7 @@ hub::hub(manager_options options, asio::any_io_executor embedded_in)
   for (unsigned i = 0; i < shared_->shard_count; ++i) {
     if (embedded_in) {
       shards_.push_back(std::make_shared<strand_shard>(asio::make_strand(embedded_in), shared_, i));
-      shards_.back()->begin();
+      asio::post(shards_.back()->executor(), [one = shards_.back()] { one->begin(); });
     } else {
       threads_.push_back(thread_shard::make(shared_, i));
       shards_.push_back(threads_.back());

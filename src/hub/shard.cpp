@@ -47,7 +47,7 @@ shard::shard(asio::any_io_executor executor, std::shared_ptr<hub_shared> shared,
 }
 
 void shard::begin() {
-  start_alarm(weak_from_this());
+  host::begin(weak_from_this());
 }
 
 void shard::let_go() noexcept {
@@ -55,7 +55,6 @@ void shard::let_go() noexcept {
     if (auto* const who = slots_[place].registered) who->lose();
   }
   for (auto* const who : std::exchange(lingering_, {})) who->lose();
-  cancel_alarm();
 }
 
 void shard::pulse::on_deadline(time_point now) {
@@ -312,7 +311,7 @@ void thread_shard::halt() {
 }
 
 void thread_shard::release() {
-  cancel_alarm();
+  finish();
   holder_->context.reset();
 }
 

@@ -47,7 +47,7 @@ struct hub_shared {
 class shard : public host, public std::enable_shared_from_this<shard> {
  public:
   shard(asio::any_io_executor executor, std::shared_ptr<hub_shared> shared, unsigned index);
-  /// To be called once, behind the construction.
+  /// To be called once, on the executor.
   void begin();
 
   [[nodiscard]] unsigned index() const noexcept { return index_; }
