@@ -143,30 +143,34 @@ option allowed_origin() {
   return result;
 }
 
-option log_level_option() {
-  static constexpr std::array<std::pair<std::string_view, log_level>, 5> levels{
-      {{"debug", log_level::debug},
-       {"info", log_level::info},
-       {"warning", log_level::warning},
-       {"error", log_level::error},
-       {"off", log_level::off}}};
-  auto result = make_option("log-level", "text", "debug, info, warning, error or off",
-                            "The least serious lines that go to the log on standard error.");
-  result.set = [](config& into, const std::vector<std::string>& values) {
-    for (const auto& [name, level] : levels)
-      if (name == values.front()) {
-        into.log = level;
-        return true;
-      }
-    return false;
+// One of a few names. `member` as above.
+template <class Value, std::size_t N, class Member>
+option choice(std::string key, const std::array<std::pair<std::string_view, Value>, N>& names, Member member,
+              std::string help) {
+  std::string allowed;
+  for (std::size_t i = 0; i < N; ++i)
+    allowed += (i == 0 ? "" : i + 1 == N ? " or " : ", ") + std::string{names[i].first};
+  auto result = make_option(std::move(key), "text", std::move(allowed), std::move(help));
+  result.set = [=](config& into, const std::vector<std::string>& values) {
+    const auto found = std::ranges::find(names, values.front(), [](const auto& one) { return one.first; });
+    if (found != names.end()) member(into) = found->second;
+    return found != names.end();
   };
-  result.show = [](const config& from) {
-    for (const auto& [name, level] : levels)
-      if (level == from.log) return std::string{name};
-    return std::string{};
+  result.show = [=](const config& from) {
+    const auto found = std::ranges::find(names, member(from), [](const auto& one) { return one.second; });
+    return found == names.end() ? std::string{} : std::string{found->first};
   };
   return result;
 }
+
+constexpr std::array<std::pair<std::string_view, log_level>, 5> log_levels{{{"debug", log_level::debug},
+                                                                            {"info", log_level::info},
+                                                                            {"warning", log_level::warning},
+                                                                            {"error", log_level::error},
+                                                                            {"off", log_level::off}}};
+
+constexpr std::array<std::pair<std::string_view, engine>, 2> engines{
+    {{"native", engine::native}, {"beast", engine::beast}}};
 
 // Names the place of an option in `config`, for reading and for writing.
 #define SKEIN_PLACE(member) ([](auto& c) -> auto& { return c.member; })
@@ -196,6 +200,8 @@ std::vector<option> make_options() {
                       SKEIN_PLACE(server.socket_write_buffer),
                       "The socket's send buffer; 0: the system's default."));
 
+  all.push_back(choice("engine", engines, SKEIN_PLACE(manager.engine),
+                       "What reads the protocol: Skein's own code, or Boost.Beast."));
   all.push_back(duration("ping-interval", any_time, SKEIN_PLACE(manager.limits.ping_interval),
                          "Between two pings of a connection; 0s: no pings, dead peers are not found."));
   all.push_back(duration("pong-timeout", some_time, SKEIN_PLACE(manager.limits.pong_timeout),
@@ -241,7 +247,8 @@ std::vector<option> make_options() {
                          "For the shutdown; what has not ended by then is reset."));
   all.push_back(duration("stall-threshold", some_time, SKEIN_PLACE(manager.stall_threshold),
                          "A shard that has not run for this long makes /healthz fail."));
-  all.push_back(log_level_option());
+  all.push_back(choice("log-level", log_levels, SKEIN_PLACE(log),
+                       "The least serious lines that go to the log on standard error."));
   all.push_back(toggle("bench-routes", SKEIN_PLACE(bench_routes),
                        "Add /echo, /broadcast and /broadcast-awaited, which the benchmarks use."));
   all.push_back(toggle("examples", SKEIN_PLACE(examples), "Add the example modules behind /ws."));

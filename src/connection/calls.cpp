@@ -19,7 +19,7 @@ message connection_impl::take_message() {
     inbox_.erase(inbox_.begin(), inbox_.begin() + inbox_head_);
     inbox_head_ = 0;
   }
-  if (paused_ && inbox_has_room()) wake_owner_soon();
+  if (paused_ && inbox_has_room()) go_on_reading();
   return next;
 }
 

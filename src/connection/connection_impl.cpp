@@ -1,7 +1,5 @@
 #include "connection/connection_impl.hpp"
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
@@ -47,23 +45,14 @@ connection_impl::~connection_impl() {
 
 asio::awaitable<void> connection_impl::run(std::shared_ptr<connection_impl> self) {
   self->start();
-  self->start_handler();
-  for (;;) {
-    const auto next = self->next_step();
-    if (next == step::done) break;
-    if (next == step::wait) {
-      co_await self->owner_.wait();
-    } else if (next == step::wait_for_input) {
-      co_await suspend<void(wait_result)>([connection = self.get()](auto handler) {
-        connection->transport_->wait_readable(transport::ready_handler{std::move(handler)});
-      });
-      if (!self->over()) self->read_once();
-    } else {
-      self->take_step(next);
-    }
+  read_loop(self);
+  std::exception_ptr error;
+  try {
+    co_await (*self->runs_)(*self);
+  } catch (...) {
+    error = std::current_exception();
   }
-  self->host_->on_joined(*self);
-  self->abandon();
+  self->on_handler_done(error);
 }
 
 void connection_impl::start() {
@@ -75,18 +64,7 @@ void connection_impl::start() {
   if (channel_.anything_to_write()) mark();
 }
 
-void connection_impl::start_handler() {
-  // Keeps the connection for as long as the handler's frame lives, whatever ends first.
-  const auto done = [self = self()](const std::exception_ptr& error) { self->on_handler_done(error); };
-  try {
-    asio::co_spawn(host_->executor(), (*runs_)(*this),
-                   asio::bind_cancellation_slot(cancel_handler_.slot(), done));
-  } catch (...) {
-    on_handler_done(std::current_exception());  // a handler that is not a coroutine threw at once
-  }
-}
-
-void connection_impl::on_handler_done(std::exception_ptr error) {
+void connection_impl::on_handler_done(const std::exception_ptr& error) {
   handler_done_ = true;
 
   bool cancelled = false;
@@ -104,35 +82,57 @@ void connection_impl::on_handler_done(std::exception_ptr error) {
     host_->problem("handler of " + *route_ + " threw: " + what_of(error));
   }
   begin_close(closed_by::local, error ? close_code::internal_error : close_code::normal, {});
-  owner_.wake();
+  on_part_done();
 }
 
-connection_impl::step connection_impl::next_step() noexcept {
-  paused_ = false;
-  if (over()) {
-    if (writing_) return step::wait;
-    if (!announced_) return step::announce_end;
-    return handler_done_ ? step::done : step::wait;
+loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
+  while (!self->over()) {
+    // In the closing handshake messages are discarded, and the peer's close frame may be behind them.
+    if (self->inbox_full() && self->is_open()) {
+      self->paused_ = true;
+      self->paused_since_ping_ = true;
+      co_await woken{self->room_};
+      self->paused_ = false;
+    } else if (self->backlog_) {
+      self->feed_backlog();
+    } else {
+      co_await readable{*self->transport_};
+      if (!self->over()) self->read_once();
+    }
   }
-  // In the closing handshake messages are discarded, and the peer's close frame may be behind them.
-  if (inbox_full() && is_open()) {
-    paused_ = true;
-    paused_since_ping_ = true;
-    return step::wait;
-  }
-  return backlog_ ? step::feed_backlog : step::wait_for_input;
+  self->reading_ = false;
+  self->on_part_done();
 }
 
-void connection_impl::take_step(step next) {
-  if (next == step::announce_end) {
+loop connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
+  self->writing_ = true;
+  while (self->stalled_ && !self->over()) {
+    co_await writable{*self->transport_};
+    self->stalled_ = false;
+    self->flush();
+  }
+  self->stalled_since_ = {};
+  self->writing_ = false;
+  self->on_part_done();
+}
+
+void connection_impl::on_part_done() {
+  if (!over() || reading_ || writing_) return;
+  if (!announced_) {
     announced_ = true;
     host_->on_ended(*this);
-  } else {
-    auto& rest = *backlog_;
-    const auto used = take(std::span{rest.bytes}.subspan(rest.fed));
-    rest.fed += used;
-    if (used == 0 || rest.fed == rest.bytes.size() || discarding_ || peer_closed_ || over()) backlog_.reset();
   }
+  if (handler_done_) {
+    host_->on_joined(*this);
+    release();
+  }
+}
+
+void connection_impl::feed_backlog() {
+  auto& rest = *backlog_;
+  const auto used = take(std::span{rest.bytes}.subspan(rest.fed));
+  rest.fed += used;
+  if (used == 0 || rest.fed == rest.bytes.size() || discarding_ || peer_closed_ || over()) backlog_.reset();
 }
 
 void connection_impl::read_once() {
@@ -151,30 +151,6 @@ void connection_impl::read_once() {
     const auto rest = buffer.first(n).subspan(used);
     backlog_ = std::make_unique<unfed>(unfed{std::string{rest.data(), rest.size()}});
   }
-}
-
-void connection_impl::start_write_loop() {
-  writing_ = true;
-  asio::co_spawn(host_->executor(), write_loop(self()), [self = self()](const std::exception_ptr& error) {
-    if (error) {
-      self->host_->problem("write loop: " + what_of(error));
-      self->end(true);
-    }
-    self->writing_ = false;
-    self->owner_.wake();
-  });
-}
-
-asio::awaitable<void> connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
-  while (self->stalled_ && !self->over()) {
-    auto* const transport = self->transport_.get();
-    co_await suspend<void(wait_result)>([transport](auto handler) {
-      transport->wait_writable(transport::ready_handler{std::move(handler)});
-    });
-    self->stalled_ = false;
-    self->flush();
-  }
-  self->stalled_since_ = {};
 }
 
 std::size_t connection_impl::take(std::span<char> bytes) {
@@ -207,9 +183,9 @@ bool connection_impl::inbox_has_room() const noexcept {
          inbox_bytes_ <= host_->limits().receive_queue_bytes / 2;
 }
 
-void connection_impl::wake_owner_soon() {
+void connection_impl::go_on_reading() {
   // Not at once: the read loop may be what this is called from.
-  asio::post(host_->executor(), [self = self()] { self->owner_.wake(); });
+  asio::post(host_->executor(), [self = self()] { self->room_.wake(); });
 }
 
 // --- What the engine reports ---
@@ -283,7 +259,7 @@ void connection_impl::leave_open(closed_by by, close_code code, std::string_view
   close_due_ = deadline_after(host_->now(), host_->limits().close_timeout);
   host_->set_deadline_no_later(*this, close_due_);
   mark();
-  if (paused_) wake_owner_soon();
+  if (paused_) go_on_reading();
 }
 
 void connection_impl::begin_close(closed_by by, close_code code, std::string_view text) {
@@ -321,7 +297,7 @@ void connection_impl::end(bool reset) {
   asio::post(host_->executor(), [self = self()] {
     self->tell_waiters();
     self->reader_.wake();
-    self->owner_.wake();
+    self->room_.wake();
   });
 }
 
@@ -338,22 +314,22 @@ void connection_impl::force() {
   end(true);
 }
 
-void connection_impl::lose() noexcept {
+void connection_impl::lose(bool announce) noexcept {
   const auto keep = self();  // the frames that are destroyed here may be the last owners
   end(true);
   tell_waiters();
-  if (!announced_) {
+  if (announce && !announced_) {
     announced_ = true;
     host_->on_ended(*this);
   }
-  abandon();
+  release();
+  reader_.abandon();
+  room_.abandon();
 }
 
-void connection_impl::abandon() noexcept {
+void connection_impl::release() noexcept {
   transport_.reset();
   engine_.reset();
-  reader_.abandon();
-  owner_.abandon();
 }
 
 void connection_impl::on_deadline(time_point now) {

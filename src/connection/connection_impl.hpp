@@ -1,19 +1,20 @@
 #pragma once
 
-// One connection: a coroutine that owns a read loop, a write loop and the handler, on one executor.
+// One connection, on one executor: a coroutine that runs the handler, a read loop and a write loop.
 //
 // The read loop waits until the transport is readable, reads once, feeds the engine and wakes the handler.
 // What is sent goes into the send channel and marks the connection; at the end of the turn `flush` writes
 // everything that is waiting in one system call. Only when the transport is full is a write loop started,
 // which waits for it and writes on.
 //
-// Ending: whoever notices that the connection is over calls `end`, once; the loops see it and return; `run`
-// joins them.
+// Ending: whoever notices that the connection is over calls `end`, once; the loops see it and return. The
+// last of the loops announces the end; when the handler has returned as well, the connection is joined.
 
 #include "connection/deadline_queue.hpp"
 #include "connection/engine.hpp"
 #include "connection/heartbeat.hpp"
 #include "connection/host.hpp"
+#include "connection/loop.hpp"
 #include "connection/send_channel.hpp"
 #include "connection/transport.hpp"
 #include "connection/wake_slot.hpp"
@@ -74,7 +75,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   connection_impl(connection_id id, const std::string* route, connection_parts parts);
   ~connection_impl() override;
 
-  /// The owner: runs the connection from its first byte to its last.
+  /// The owner: starts the loops and runs the handler, to be spawned with `cancellation`.
   static asio::awaitable<void> run(std::shared_ptr<connection_impl> self);
 
   /// What an `offer` came to: `pending` means that the policy is `wait` and there is no room.
@@ -92,8 +93,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   void force();
   /// Cancels the handler, which was left no time to end by itself.
   void cancel_handler() { cancel_handler_.emit(asio::cancellation_type::terminal); }
-  /// Ends what is left, without the executor, whose context does not run any more and is about to go.
-  void lose() noexcept;
+  /// Ends what is left, without the executor, whose context does not run any more and is about to go. With
+  /// `announce` the host is told, as of any end.
+  void lose(bool announce) noexcept;
+  [[nodiscard]] asio::cancellation_slot cancellation() noexcept { return cancel_handler_.slot(); }
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
 
   /// Brings what the next `offer` touches into the cache.
@@ -142,23 +145,22 @@ class connection_impl final : public connection, private protocol_sink, private 
   };
   using end_waiters = std::vector<std::pair<asio::any_io_executor, resumption<void()>>>;
 
-  // The loops.
-  static asio::awaitable<void> write_loop(std::shared_ptr<connection_impl> self);
-  /// What the owner does next: while the connection lives it is the read loop, then it joins the others.
-  enum class step : std::uint8_t { wait_for_input, feed_backlog, wait, announce_end, done };
-  [[nodiscard]] step next_step() noexcept;
-  void take_step(step next);
-  void read_once();
-  void start_write_loop();
+  // The loops. Each keeps the connection until it ends.
+  static loop read_loop(std::shared_ptr<connection_impl> self);
+  /// Runs while the transport is full.
+  static loop write_loop(std::shared_ptr<connection_impl> self);
   void start();
-  void start_handler();
-  void on_handler_done(std::exception_ptr error);
+  void on_handler_done(const std::exception_ptr& error);
+  /// The handler or a loop has ended: the last of the loops announces the end, the last of all joins.
+  void on_part_done();
+  void read_once();
+  void feed_backlog();
   /// Feeds the engine and wakes the handler; returns how many bytes were of use.
   std::size_t take(std::span<char> bytes);
   [[nodiscard]] bool inbox_full() const noexcept;
   /// Whether reading goes on: half a queue later than it stopped.
   [[nodiscard]] bool inbox_has_room() const noexcept;
-  void wake_owner_soon();
+  void go_on_reading();
   [[nodiscard]] message take_message();
 
   // protocol_sink
@@ -180,8 +182,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   void on_close_written();
   void end(bool reset = false);
   void tell_waiters();
-  /// Lets go of everything that belongs to the executor's context.
-  void abandon() noexcept;
+  void release() noexcept;
   void evict();
   void admit_waiting();
   void account_replaced(send_channel::item& old);
@@ -204,6 +205,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool fed_since_ping_ = false;     // a message has come
   bool admitting_ = false;
   bool flushing_ = false;
+  bool reading_ = true;   // the read loop runs, or is about to
   bool writing_ = false;  // the write loop runs
   bool handler_done_ = false;
   bool announced_ = false;  // the host knows of the end
@@ -217,7 +219,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::size_t inbox_bytes_ = 0;
   std::unique_ptr<unfed> backlog_;
   wake_slot reader_;  // the handler, for a message
-  wake_slot owner_;   // for room in the inbox; at the end for the write loop and the handler
+  wake_slot room_;    // the read loop, for room in the inbox
   std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
   std::unique_ptr<end_waiters> end_waiters_;
 

@@ -5,6 +5,7 @@
 // on the shard. Nothing above this file knows which engine runs.
 
 #include <skein/handshake.hpp>
+#include <skein/manager.hpp>
 #include <skein/message.hpp>
 
 #include <cstddef>
@@ -38,6 +39,7 @@ struct engine_options {
   std::size_t max_message_bytes = 0;
   std::size_t max_message_frames = 0;
   bool compression = false;
+  engine kind = engine::beast;
 };
 
 class protocol_engine {
@@ -60,14 +62,23 @@ struct upgrade {
   std::string response;
 };
 
-/// The engine on Boost.Beast. `scratch` is memory of the shard that engines use while they are fed, at least
-/// `scratch_size(options)` bytes; it must outlive the engine.
+/// Accepts with the engine that the options name. `scratch` is memory of the shard that engines use while
+/// they are fed, at least `scratch_size(options)` bytes; it must outlive the engine.
+[[nodiscard]] upgrade accept_upgrade(const request& what, std::string_view subprotocol,
+                                     const engine_options& options, std::span<char> scratch);
+
+/// The engine of our own, which needs no scratch memory.
+[[nodiscard]] upgrade accept_natively(const request& what, std::string_view subprotocol,
+                                      const engine_options& options);
+
+/// The engine on Boost.Beast.
 [[nodiscard]] upgrade accept_with_beast(const request& what, std::string_view subprotocol,
                                         const engine_options& options, std::span<char> scratch);
 
 /// Beast refuses valid compressed messages unless it inflates into a buffer with room for the largest message
 /// and 64 bytes more.
 [[nodiscard]] inline std::size_t scratch_size(const engine_options& options) noexcept {
+  if (options.kind == engine::native) return 0;
   constexpr std::size_t least = 64 * 1024;
   const auto limit = options.max_message_bytes == 0 ? std::size_t{16} << 20U : options.max_message_bytes;
   return options.compression && limit + 64 > least ? limit + 64 : least;

@@ -22,7 +22,7 @@ host::host(asio::any_io_executor executor, std::shared_ptr<clock> time, const ma
       time_(std::move(time)),
       options_(options),
       engine_{options.limits.max_message_bytes, options.limits.max_message_frames,
-              options.compression.enabled},
+              options.compression.enabled, options.engine},
       channel_{options.limits.send_queue_messages, options.limits.send_queue_bytes},
       beats_{std::chrono::duration_cast<duration>(options.limits.ping_interval),
              std::chrono::duration_cast<duration>(options.limits.pong_timeout)},

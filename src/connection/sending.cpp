@@ -141,7 +141,7 @@ void connection_impl::stall(bool progress) {
   if (limit.count() != 0 && is_open()) {
     host_->set_deadline_no_later(*this, deadline_after(stalled_since_, limit));
   }
-  if (!writing_) start_write_loop();
+  if (!writing_) write_loop(self());
 }
 
 void connection_impl::evict() {

@@ -27,6 +27,9 @@ class wake_slot {
     });
   }
 
+  /// What the next `wake` resumes.
+  void keep(resumption<void()> waiter) noexcept { waiter_ = std::move(waiter); }
+
   [[nodiscard]] bool waiting() const noexcept { return static_cast<bool>(waiter_); }
 
   void wake() {

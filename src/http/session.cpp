@@ -279,7 +279,7 @@ class session {
     if (!checked) {
       parts.subprotocol = choose_subprotocol(got.request, route.options);
       auto upgraded =
-          accept_with_beast(got.request, parts.subprotocol, shard_->engine(), shard_->engine_scratch());
+          accept_upgrade(got.request, parts.subprotocol, shard_->engine(), shard_->engine_scratch());
       parts.engine = std::move(upgraded.engine);
       parts.response = std::move(upgraded.response);
       if (!parts.engine) checked.emplace(bad_handshake(), refusal_reason::malformed);

@@ -73,6 +73,29 @@ hub::hub(manager_options options, asio::any_io_executor embedded_in)
   for (const auto& one : threads_) one->start();
 }
 
+/// Ends the connections of a shard: on its executor, or when the executor's context is destroyed without
+/// having run it.
+class hub::last_order {
+ public:
+  last_order(std::shared_ptr<shard> to, std::promise<void> done)
+      : shard_(std::move(to)), done_(std::move(done)) {}
+  last_order(last_order&&) noexcept = default;
+  last_order& operator=(last_order&&) = delete;
+  ~last_order() {
+    if (shard_) shard_->let_go(false);
+  }
+  void operator()() {
+    const auto where = std::exchange(shard_, nullptr);
+    where->force_all();
+    where->cancel_handlers();
+    done_.set_value();
+  }
+
+ private:
+  std::shared_ptr<shard> shard_;
+  std::promise<void> done_;
+};
+
 hub::~hub() {
   shut_down();
 }
@@ -88,13 +111,9 @@ void hub::shut_down() {
   // Connections that are still there end now, so that everybody who waits for an outcome learns it.
   std::vector<std::future<void>> forced;
   for (const auto& one : shards_) {
-    auto done = std::make_shared<std::promise<void>>();
-    forced.push_back(done->get_future());
-    asio::post(one->executor(), [one, done] {
-      one->force_all();
-      one->cancel_handlers();
-      done->set_value();
-    });
+    std::promise<void> done;
+    forced.push_back(done.get_future());
+    asio::post(one->executor(), last_order{one, std::move(done)});
   }
   if (threads_.empty()) return;  // the strands' context is somebody else's to run
   using namespace std::chrono_literals;
@@ -105,7 +124,7 @@ void hub::shut_down() {
   }
   for (const auto& one : threads_) one->halt();
   shared_->stopped = true;
-  for (const auto& one : threads_) one->let_go();
+  for (const auto& one : threads_) one->let_go(true);
   for (const auto& one : threads_) one->release();
 }
 

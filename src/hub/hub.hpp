@@ -41,6 +41,7 @@ class hub final : public manager {
 
  private:
   struct drain_state;
+  class last_order;
 
   [[nodiscard]] shard* shard_of(connection_id id) const noexcept;
   void begin_drain(std::chrono::nanoseconds deadline);

@@ -2,6 +2,7 @@
 
 #include "hub/broadcast.hpp"
 
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -50,11 +51,12 @@ void shard::begin() {
   host::begin(weak_from_this());
 }
 
-void shard::let_go() noexcept {
+void shard::let_go(bool announce) noexcept {
+  const auto keep = shared_from_this();  // the connections may be the last owners
   for (std::size_t place = 0; place < slots_.size(); ++place) {
-    if (auto* const who = slots_[place].registered) who->lose();
+    if (auto* const who = slots_[place].registered) who->lose(announce);
   }
-  for (auto* const who : std::exchange(lingering_, {})) who->lose();
+  for (auto* const who : std::exchange(lingering_, {})) who->lose(announce);
 }
 
 void shard::pulse::on_deadline(time_point now) {
@@ -91,9 +93,11 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
       problem("on_open threw: " + what_of(std::current_exception()));
     }
   }
-  asio::co_spawn(executor(), connection_impl::run(opened), [self = this](const std::exception_ptr& error) {
-    if (error) self->problem("a connection failed");  // nothing in it throws, unless memory is gone
-  });
+  auto observed = [self = this](const std::exception_ptr& error) {
+    if (error) self->problem("a connection failed: " + what_of(error));  // only if memory is gone
+  };
+  asio::co_spawn(executor(), connection_impl::run(opened),
+                 asio::bind_cancellation_slot(opened->cancellation(), std::move(observed)));
   if (shared_->draining.load()) opened->begin_close(closed_by::local, close_code::going_away, {});
   return opened;
 }

@@ -79,9 +79,9 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   void on_joined(connection_impl& who) noexcept override;
   void problem(std::string_view line) noexcept override { shared_->problem(line); }
 
- protected:
-  /// Ends every connection without the executor, whose context does not run any more.
-  void let_go() noexcept;
+  /// Ends every connection without the executor, whose context does not run any more. `announce`: with its
+  /// closed event.
+  void let_go(bool announce) noexcept;
 
  private:
   struct slot {
@@ -132,8 +132,7 @@ class thread_shard final : public shard {
 
   // The end, each step for all shards before the next: what one destroys may reach for another.
 
-  void halt();  ///< stops the thread
-  using shard::let_go;
+  void halt();     ///< stops the thread, then `let_go`
   void release();  ///< destroys what still waits on the context
 
   struct context_holder;

@@ -177,7 +177,7 @@ std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with, i
                          {"Sec-WebSocket-Version", "13"},
                          {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}},
                         "memory"};
-  auto upgraded = skein::detail::accept_with_beast(opening, {}, shard.engine(), shard.engine_scratch());
+  auto upgraded = skein::detail::accept_upgrade(opening, {}, shard.engine(), shard.engine_scratch());
   skein::detail::connection_parts parts;
   parts.ticket = std::move(ticket);
   parts.runs = std::make_shared<const handler>(std::move(what));

@@ -32,7 +32,7 @@ struct halted_shard {
                           "memory"};
     detail::connection_parts parts;
     parts.runs = std::make_shared<const handler>(ignore);
-    parts.engine = detail::accept_with_beast(opening, {}, shard->engine(), shard->engine_scratch()).engine;
+    parts.engine = detail::accept_upgrade(opening, {}, shard->engine(), shard->engine_scratch()).engine;
     parts.transport = testing::detail::make_memory_transport(
         std::make_shared<testing::detail::memory_pipe>(shard->executor()));
     return shard->open("/", std::move(parts));
@@ -57,7 +57,7 @@ TEST_SUITE("ending") {
     detail::broadcast_part::start(*where.shard, total, what.block(), delivery{}, time_point::max());
     CHECK(!total->report());
     where.shard->halt();
-    where.shard->let_go();
+    where.shard->let_go(true);
     where.shard->release();
     CHECK(where.closed.size() == 2);
     REQUIRE(total->report());
@@ -68,6 +68,25 @@ TEST_SUITE("ending") {
     kept->post_send(text("nobody"), {});
     kept->post_close(close_code::normal, {});
     CHECK(kept->stats().queued_messages == 0);
+  }
+
+  TEST_CASE("a context that is destroyed without a shutdown leaves nothing behind") {
+    std::weak_ptr<connection> left;
+    std::unique_ptr<testing::memory_peer> peer;
+    {
+      asio::io_context context{1};
+      manager_options options;
+      options.shards = 1;
+      const auto hub = make_manager(context.get_executor(), options);
+      peer = testing::connect(*hub, echo);
+      left = peer->other_end()->weak_from_this();
+      testing::settle(context);
+      peer->send(text("x"));
+      testing::settle(context);
+      CHECK(peer->received() == std::vector{text("x")});
+      peer.reset();
+    }
+    CHECK(left.expired());
   }
 
   TEST_CASE("a callback may throw whatever it likes") {

@@ -1,0 +1,74 @@
+#pragma once
+
+// The coroutine type of a connection's read and write loops. They wait only for the connection's transport
+// and for a wake-up, so they need none of what `asio::awaitable` carries along: a frame of a hundred bytes,
+// resumed within the call that has what it waits for.
+
+#include "connection/transport.hpp"
+#include "connection/wake_slot.hpp"
+
+#include <coroutine>
+#include <exception>
+#include <utility>
+
+namespace skein::detail {
+
+/// Runs when it is called, up to its first wait, and belongs to nobody: it is destroyed at its end, or with
+/// what it waits for. An exception must not leave it.
+struct loop {
+  struct promise_type {
+    [[nodiscard]] loop get_return_object() const noexcept { return {}; }
+    [[nodiscard]] std::suspend_never initial_suspend() const noexcept { return {}; }
+    [[nodiscard]] std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+};
+
+/// A suspended loop, as a function that resumes it. Destroys the loop if it is never called.
+class suspended_loop {
+ public:
+  explicit suspended_loop(std::coroutine_handle<> frame) noexcept : frame_(frame) {}
+  suspended_loop(suspended_loop&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+  suspended_loop& operator=(suspended_loop&&) = delete;
+  ~suspended_loop() {
+    if (frame_) frame_.destroy();
+  }
+  template <class... Result>
+  void operator()(const Result&...) {
+    std::exchange(frame_, nullptr).resume();
+  }
+
+ private:
+  std::coroutine_handle<> frame_;
+};
+
+/// `co_await` in a loop: until the transport is readable, writable, or closed.
+struct readable {
+  transport& where;
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> frame) const {
+    where.wait_readable(transport::ready_handler{suspended_loop{frame}});
+  }
+  void await_resume() const noexcept {}
+};
+struct writable {
+  transport& where;
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> frame) const {
+    where.wait_writable(transport::ready_handler{suspended_loop{frame}});
+  }
+  void await_resume() const noexcept {}
+};
+
+/// `co_await` in a loop: until the slot's next `wake`.
+struct woken {
+  wake_slot& slot;
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> frame) const {
+    slot.keep(resumption<void()>{suspended_loop{frame}});
+  }
+  void await_resume() const noexcept {}
+};
+
+}  // namespace skein::detail
