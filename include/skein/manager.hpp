@@ -51,11 +51,18 @@ struct compression_options {
   std::size_t threshold = 256;  ///< bytes; smaller messages are sent as they are
 };
 
+/// What reads the protocol. Both do the same; docs/explanation/engines.md says where they differ.
+enum class engine : std::uint8_t {
+  native,  ///< Skein's own
+  beast,   ///< Boost.Beast's
+};
+
 struct manager_options {
   unsigned shards = 0;                   ///< threads, or strands when embedded; 0: one for each core
   std::size_t max_connections = 10'000;  ///< at least 1; past it the handshake is refused with 503
   connection_limits limits;
   compression_options compression;
+  skein::engine engine = skein::engine::beast;
   /// Connections closed each second while draining; 0: all at once.
   std::size_t drain_rate = 5'000;
   /// A shard that has not run for this long makes the process not live. Not zero.
