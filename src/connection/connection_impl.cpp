@@ -91,12 +91,12 @@ loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
     if (self->inbox_full() && self->is_open()) {
       self->paused_ = true;
       self->paused_since_ping_ = true;
-      co_await woken{self->room_};
+      co_await woken(self->room_);
       self->paused_ = false;
     } else if (self->backlog_) {
       self->feed_backlog();
     } else {
-      co_await readable{*self->transport_};
+      co_await readable(*self->transport_);
       if (!self->over()) self->read_once();
     }
   }
@@ -107,7 +107,7 @@ loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
 loop connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
   self->writing_ = true;
   while (self->stalled_ && !self->over()) {
-    co_await writable{*self->transport_};
+    co_await writable(*self->transport_);
     self->stalled_ = false;
     self->flush();
   }

@@ -45,6 +45,7 @@ class suspended_loop {
 
 /// `co_await` in a loop: until the transport is readable, writable, or closed.
 struct readable {
+  explicit readable(transport& what) noexcept : where(what) {}
   transport& where;
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> frame) const {
@@ -53,6 +54,7 @@ struct readable {
   void await_resume() const noexcept {}
 };
 struct writable {
+  explicit writable(transport& what) noexcept : where(what) {}
   transport& where;
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> frame) const {
@@ -63,6 +65,7 @@ struct writable {
 
 /// `co_await` in a loop: until the slot's next `wake`.
 struct woken {
+  explicit woken(wake_slot& what) noexcept : slot(what) {}
   wake_slot& slot;
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> frame) const {

@@ -34,7 +34,7 @@ struct unfinished {
 class native_engine final : public protocol_engine {
  public:
   native_engine(const engine_options& options, const std::optional<deflate_terms>& deflate)
-      : parser_(limits_of(options, deflate.has_value())), max_bytes_(options.max_message_bytes) {
+      : parser_(limits_of(options, deflate.has_value())) {
     if (!deflate) return;
     send_window_bits_ = static_cast<std::uint8_t>(deflate->server_window_bits);
     inflate_window_bits_ = static_cast<std::uint8_t>(deflate->client_window_bits);
@@ -42,7 +42,7 @@ class native_engine final : public protocol_engine {
 
   std::size_t feed(std::span<char> bytes, protocol_sink& sink) override {
     auto rest = bytes;
-    bool more = !over_;
+    bool more = true;
     while (more) {
       const auto event = parser_.next(rest);
       switch (event.what) {
@@ -85,14 +85,14 @@ class native_engine final : public protocol_engine {
 
   bool on_compressed(const frame_event& event, protocol_sink& sink) {
     if (event.begins && event.ends) {
-      message_inflater inflater{inflate_window_bits_, max_bytes_, is_text()};
+      message_inflater inflater{inflate_window_bits_, parser_.max_message_bytes(), is_text()};
       std::string payload;
       const auto wrong = inflate(inflater, event, payload);
       return wrong == close_code::none ? deliver(std::move(payload), sink) : fail(wrong, sink);
     }
     if (!unfinished_) {
       unfinished_ = std::make_unique<unfinished>();
-      unfinished_->inflater.emplace(inflate_window_bits_, max_bytes_, is_text());
+      unfinished_->inflater.emplace(inflate_window_bits_, parser_.max_message_bytes(), is_text());
     }
     const auto wrong = inflate(*unfinished_->inflater, event, unfinished_->payload);
     if (wrong != close_code::none) return fail(wrong, sink);
@@ -135,7 +135,7 @@ class native_engine final : public protocol_engine {
   }
 
   void end() noexcept {
-    over_ = true;
+    parser_.stop();
     unfinished_.reset();
   }
 
@@ -143,13 +143,11 @@ class native_engine final : public protocol_engine {
 
   frame_parser parser_;
   std::unique_ptr<unfinished> unfinished_;
-  std::size_t max_bytes_;
   std::uint8_t send_window_bits_ = 0;
   std::uint8_t inflate_window_bits_ = 15;
-  bool over_ = false;
 };
 
-static_assert(sizeof(native_engine) <= 112);
+static_assert(sizeof(native_engine) <= 96, "an idle connection holds one");
 
 // --- The opening handshake ---
 
