@@ -4,54 +4,40 @@
 #include "handshake.hpp"
 #include "worker.hpp"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
-#include <system_error>
 #include <utility>
 
 namespace skein::bench {
 namespace {
 
-// The kernel hands out at most 28,000 ports for each source address.
-constexpr std::uint32_t connections_per_source = 20'000;
 constexpr std::size_t max_response_bytes = 16U * 1024;
-
-std::string system_message(const char* what) {
-  return std::string{what} + ": " + std::system_category().message(errno);
-}
 
 }  // namespace
 
-client_socket::~client_socket() {
-  if (fd_ >= 0) ::close(fd_);
+std::int64_t client_socket::waits_since_ns() const noexcept {
+  switch (state_) {
+    case state::connecting:
+    case state::upgrading:
+      return connect_started_ns_;
+    case state::closing:
+      return close_started_ns_;
+    case state::open:
+    case state::closed:
+      break;
+  }
+  return 0;
 }
 
 void client_socket::connect() {
   connect_started_ns_ = now_ns();
-  fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) return end(system_message("socket"));
-  const int on = 1;
-  ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const auto& target = owner_.handshake().target;
-  if (target.loopback()) {
-    // The port is chosen at connect, so that it needs to be free towards this server only.
-    ::setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    sockaddr_in source{};
-    source.sin_family = AF_INET;
-    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + index_ / connections_per_source);
-    if (::bind(fd_, reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0)
-      return end(system_message("bind"));
-  }
-  if (::connect(fd_, reinterpret_cast<const sockaddr*>(&target.address), sizeof target.address) != 0 &&
-      errno != EINPROGRESS)
-    return end(system_message("connect"));
-  watch(EPOLL_CTL_ADD, EPOLLOUT);
+  state_ = state::connecting;
+  close_code_ = 0;
+  deflate_ = awaits_writable_ = in_message_ = false;
+  reading_ = true;
+  if (stream_.connect(owner_.start_connecting()) == stream::status::failed) return end(stream_.problem());
+  watch();
 }
 
 std::string& client_socket::output() {
@@ -66,59 +52,93 @@ void client_socket::close() {
   if (state_ != state::open) return;
   constexpr std::string_view normal_closure = "\x03\xe8";  // 1000
   append_frame(output(), opcode::close, false, normal_closure, owner_.mask());
+  close_started_ns_ = owner_.read_time_ns();
   state_ = state::closing;
+  owner_.started_closing();
+}
+
+void client_socket::cut() {
+  stream_.reset();
+  const auto before = std::exchange(state_, state::closed);
+  release();
+  if (before != state::closed) owner_.forgot(before);
+}
+
+void client_socket::abandon(const std::string& why) {
+  close_code_ = 0;
+  end(why);
+}
+
+void client_socket::pause_reading(int receive_buffer_bytes) {
+  if (!is_open()) return;
+  stream_.limit_receive_buffer(receive_buffer_bytes);
+  reading_ = false;
+  watch();
+}
+
+void client_socket::resume_reading() {
+  if (is_closed() || std::exchange(reading_, true)) return;
+  watch();
 }
 
 void client_socket::on_events(std::uint32_t events) {
   if (state_ == state::closed) return;
-  if (state_ == state::connecting) return on_connected();
+  if (state_ == state::connecting) return on_connecting();
   if ((events & EPOLLOUT) != 0) {
     awaits_writable_ = false;
-    watch(EPOLL_CTL_MOD, EPOLLIN);
+    watch();
     flush();
   }
-  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && state_ != state::closed) on_readable();
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+  do {
+    if (state_ != state::closed) on_readable();
+  } while (state_ != state::closed && stream_.wants_read_again());
 }
 
-void client_socket::on_connected() {
-  int error = 0;
-  socklen_t length = sizeof error;
-  ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length);
-  if (error != 0) {
-    errno = error;
-    return end(system_message("connect"));
+void client_socket::on_connecting() {
+  switch (stream_.establish()) {
+    case stream::status::again:
+      return watch();
+    case stream::status::failed:
+      return end(stream_.problem());
+    case stream::status::ended:
+      return end("the server ended the connection during the TLS handshake");
+    case stream::status::done:
+      break;
   }
   state_ = state::upgrading;
-  watch(EPOLL_CTL_MOD, EPOLLIN);
+  watch();
   output() += upgrade_request(owner_.handshake(), index_);
 }
 
 void client_socket::flush() {
   queued_ = false;
-  if (state_ == state::closed || awaits_writable_ || out_.empty()) return;
-  const auto sent = ::send(fd_, out_.data(), out_.size(), MSG_NOSIGNAL);
-  if (sent == static_cast<ssize_t>(out_.size())) return out_.clear();
+  if (out_.empty() || awaits_writable_ || state_ == state::closed || state_ == state::connecting) return;
+  const auto sent = stream_.write(out_);
+  if (sent.what == stream::status::done) return out_.clear();
   // After a failed send the reason may still be in the receive buffer, as a close frame: let reading find it.
-  if (sent < 0 && errno != EAGAIN) return out_.clear();
-  if (sent > 0) out_.erase(0, static_cast<std::size_t>(sent));
-  awaits_writable_ = true;
-  watch(EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+  if (sent.what != stream::status::again) return out_.clear();
+  out_.erase(0, sent.bytes);
+  awaits_writable_ = stream_.wants_write();
+  watch();
 }
 
 void client_socket::on_readable() {
   const auto kept = in_.size();
   const auto room = owner_.read_buffer(kept);
   std::memcpy(room.data(), in_.data(), kept);
-  const auto got = ::recv(fd_, room.data() + kept, room.size() - kept, 0);
-  if (got < 0 && errno == EAGAIN) return;
+  const auto got = stream_.read(room.subspan(kept));
+  if (got.what == stream::status::again) return;
   owner_.tick();
-  if (got < 0) return end(system_message("recv"));
-  if (got == 0) return end("the server ended the connection without a close frame");
+  if (got.what == stream::status::failed) return end(stream_.problem());
+  if (got.what == stream::status::ended) return end("the server ended the connection without a close frame");
 
-  std::string_view bytes{room.data(), kept + static_cast<std::size_t>(got)};
+  std::string_view bytes{room.data(), kept + got.bytes};
   if (state_ == state::upgrading) bytes.remove_prefix(read_handshake(bytes));
   if (state_ == state::open || state_ == state::closing) bytes.remove_prefix(read_frames(bytes));
-  if (state_ == state::closed || (bytes.empty() && kept == 0)) return;
+  if (state_ == state::closed) return;
+  if (!out_.empty() && !awaits_writable_) output();  // over TLS a write may have waited for this read
+  if (bytes.empty() && kept == 0) return;
   if (bytes.empty())
     std::string{}.swap(in_);
   else
@@ -178,18 +198,8 @@ void client_socket::on_rare_frame(const frame_header& header, std::string_view p
       return append_frame(output(), opcode::pong, false, payload, owner_.mask());
     case opcode::pong:
       return;
-    case opcode::close: {
-      if (state_ == state::closing) return;  // the answer to ours; the server ends the connection
-      std::string why = "the server closed";
-      if (payload.size() >= 2) {
-        const auto high = static_cast<unsigned char>(payload[0]);
-        const auto low = static_cast<unsigned char>(payload[1]);
-        why += " with " + std::to_string(high << 8 | low) + " " + std::string{payload.substr(2)};
-      }
-      append_frame(out_, opcode::close, false, payload.substr(0, 2), owner_.mask());
-      flush();
-      return end(why);
-    }
+    case opcode::close:
+      return on_close_frame(payload);
     case opcode::text:
     case opcode::binary:
       if (in_message_) return end("the server began a message inside another");
@@ -210,18 +220,43 @@ void client_socket::on_rare_frame(const frame_header& header, std::string_view p
   end("the server sent an unknown opcode");
 }
 
-void client_socket::watch(int operation, std::uint32_t events) {
+void client_socket::on_close_frame(std::string_view payload) {
+  constexpr std::uint16_t no_status = 1005;
+  close_code_ = no_status;
+  std::string why = "the server closed";
+  if (payload.size() >= 2) {
+    const auto high = static_cast<unsigned char>(payload[0]);
+    const auto low = static_cast<unsigned char>(payload[1]);
+    close_code_ = static_cast<std::uint16_t>(high << 8 | low);
+    why += " with " + std::to_string(close_code_) + " " + std::string{payload.substr(2)};
+  }
+  if (state_ == state::closing) return;  // the answer to ours; the server ends the connection
+  append_frame(out_, opcode::close, false, payload.substr(0, 2), owner_.mask());
+  flush();
+  end(why);
+}
+
+/// Tells epoll what this socket waits for.
+void client_socket::watch() {
+  const bool for_write = state_ == state::connecting ? stream_.wants_write() : awaits_writable_;
+  const bool for_read = state_ != state::connecting ? reading_ : !for_write;
   epoll_event event{};
-  event.events = events;
+  event.events = (for_read ? EPOLLIN : 0U) | (for_write ? EPOLLOUT : 0U);
   event.data.ptr = this;
-  ::epoll_ctl(owner_.epoll(), operation, fd_, &event);
+  ::epoll_ctl(owner_.epoll(), std::exchange(watched_, true) ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, stream_.fd(),
+              &event);
+}
+
+void client_socket::release() {
+  watched_ = false;  // a closed descriptor leaves epoll by itself
+  for (auto* buffer : {&in_, &out_, &fragments_}) std::string{}.swap(*buffer);
 }
 
 void client_socket::end(const std::string& why) {
   if (state_ == state::closed) return;
+  stream_.close();
   const auto before = std::exchange(state_, state::closed);
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  for (auto* buffer : {&in_, &out_, &fragments_}) std::string{}.swap(*buffer);
+  release();
   owner_.ended(*this, before, why);
 }
 

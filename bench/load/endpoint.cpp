@@ -9,23 +9,27 @@
 namespace skein::bench {
 
 endpoint resolve(std::string_view url) {
-  constexpr std::string_view scheme = "ws://";
-  if (!url.starts_with(scheme)) throw std::runtime_error{"the URL must begin with ws://"};
-  auto rest = url.substr(scheme.size());
-  const auto slash = rest.find('/');
+  constexpr std::string_view plain = "ws://";
+  constexpr std::string_view secure = "wss://";
   endpoint target;
+  target.secure = url.starts_with(secure);
+  if (!target.secure && !url.starts_with(plain))
+    throw std::runtime_error{"the URL must begin with ws:// or wss://"};
+  auto rest = url.substr(target.secure ? secure.size() : plain.size());
+  const auto slash = rest.find('/');
   target.authority = rest.substr(0, slash);
   target.path = slash == std::string_view::npos ? "/" : rest.substr(slash);
 
   const auto colon = target.authority.rfind(':');
-  const auto host = target.authority.substr(0, colon);
-  const auto port = colon == std::string::npos ? std::string{"80"} : target.authority.substr(colon + 1);
-  if (host.empty()) throw std::runtime_error{"the URL names no host"};
+  target.host = target.authority.substr(0, colon);
+  const std::string usual_port = target.secure ? "443" : "80";
+  const auto port = colon == std::string::npos ? usual_port : target.authority.substr(colon + 1);
+  if (target.host.empty()) throw std::runtime_error{"the URL names no host"};
   addrinfo hints{};
   hints.ai_family = AF_INET;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  if (const int error = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0)
+  if (const int error = ::getaddrinfo(target.host.c_str(), port.c_str(), &hints, &found); error != 0)
     throw std::runtime_error{"cannot resolve " + target.authority + ": " + ::gai_strerror(error)};
   std::memcpy(&target.address, found->ai_addr, sizeof target.address);
   ::freeaddrinfo(found);

@@ -40,6 +40,13 @@ class histogram {
     return 0;
   }
 
+  /// Calls `visit(upper_edge, count)` for each bucket that is not empty, from the lowest.
+  template <class Visit>
+  void for_each_bucket(Visit visit) const {
+    for (std::size_t i = 0; i < counts_.size(); ++i)
+      if (counts_[i] != 0) visit(upper_edge(i), counts_[i]);
+  }
+
  private:
   static constexpr unsigned precision = 6;  // 2^6 buckets for each doubling
   static constexpr std::size_t linear = std::size_t{2} << precision;

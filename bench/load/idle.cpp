@@ -1,103 +1,120 @@
-// Idle: opens connections, lets them rest, and reads from the kernel what they cost the server in memory.
-// With `exchange` each connection first has one message echoed, so that buffers that are allocated on first
-// use count too.
+// Idle: opens connections, lets them rest, and reads from the kernel what they cost the server in memory and
+// CPU time. With `exchange` each connection first has one message echoed, so that buffers that are allocated
+// on first use count too.
 
-#include "clock.hpp"
+#include "greeting.hpp"
 #include "modes.hpp"
-#include "payload.hpp"
 
 #include <algorithm>
-#include <string>
-#include <vector>
+#include <memory>
 
 namespace skein::bench {
 namespace {
 
-constexpr std::size_t exchanged_bytes = 64;
 constexpr double settle_s = 0.5;
 constexpr double exchange_patience_s = 10;
 
-class idle_load final : public socket_events {
- public:
-  idle_load(const common_options& common, const idle_options& options)
-      : exchange_(options.exchange),
-        body_(exchanged_bytes, false),
-        frame_(body_, common.kind(), 0x5ca1ab1e),
-        driver_(common.handshake(), *this) {}
+struct idle_tally {
+  std::uint64_t unanswered = 0;
+  std::uint64_t wrong = 0;
 
-  worker& driver() noexcept { return driver_; }
-  [[nodiscard]] std::uint64_t awaited() const noexcept { return awaited_; }
-  [[nodiscard]] std::uint64_t wrong() const noexcept { return wrong_; }
+  void merge(const idle_tally& other) {
+    unanswered += other.unanswered;
+    wrong += other.wrong;
+  }
+};
+
+class idle_load final : public load {
+ public:
+  idle_load(const run_context& run, const idle_options& options, std::uint32_t thread)
+      : load(run.handshake, thread),
+        exchange_(options.exchange),
+        greeting_(greeting_bytes, run.common.kind()) {}
+
+  [[nodiscard]] idle_tally result() const { return tally_; }
+  [[nodiscard]] bool finished() const override {
+    return driver().all_settled() && tally_.unanswered <= driver().tally().lost;
+  }
+  [[nodiscard]] bool broken() const override { return driver().tally().lost >= driver().tally().opened; }
 
   void on_open(client_socket& socket) override {
     if (!exchange_) return;
-    frame_.append_to(socket.output(), make_token(socket.index()));
-    ++awaited_;
+    greeting_.say(socket, socket.index());
+    ++tally_.unanswered;
   }
 
   void on_message(client_socket& socket, const message_view& message) override {
-    // A compressed answer is an answer: its bytes are the echo mode's business.
-    if (awaited_ == 0 ||
-        (!message.compressed && body_.token_of(message.payload) != make_token(socket.index())))
-      ++wrong_;
+    if (tally_.unanswered == 0 || !greeting_.answers(message, socket.index()))
+      ++tally_.wrong;
     else
-      --awaited_;
+      --tally_.unanswered;
   }
 
   void on_lost(client_socket&) override {}
 
  private:
   bool exchange_;
-  payload body_;
-  premade_frame frame_;
-  std::uint64_t awaited_ = 0;
-  std::uint64_t wrong_ = 0;
-  worker driver_;
+  greeting greeting_;
+  idle_tally tally_;
 };
 
 }  // namespace
 
-bool run_idle(const common_options& common, const idle_options& options, report& out) {
-  idle_load work{common, options};
-  auto& driver = work.driver();
-  measurement opening{common.window.pid};
+bool run_idle(const run_context& run, const idle_options& options) {
+  const auto threads = std::min(run.common.threads, options.connections);
+  team_of<idle_load> crew{threads, run.host,
+                          [&](std::uint32_t i) { return std::make_unique<idle_load>(run, options, i); }};
+  const auto pid = run.common.window.pid;
+  measurement opening{crew, pid};
   opening.begin();
-  driver.open(options.connections, common.handshakes_at_once);
-  driver.poll_until(now_ns() + to_ns(exchange_patience_s), [&work] { return work.awaited() == 0; });
-  opening.end();
+  crew.open(shares_of(options.connections, threads), run.common.handshakes_at_once);
+  crew.wait("exchanging", exchange_patience_s, [](const load& work) { return work.finished(); });
+  opening.end(crew.reached_ns());
 
-  const auto never = [] { return false; };
-  driver.poll_until(now_ns() + to_ns(settle_s), never);
-  const auto pid = common.window.pid;
-  const auto settled = pid != 0 ? sample_process(pid) : std::nullopt;
-  driver.poll_until(now_ns() + to_ns(options.hold_s), never);
-  const auto held = pid != 0 ? sample_process(pid) : std::nullopt;
+  const auto broken = [](const load& work) { return work.broken(); };
+  crew.wait("settling", settle_s, broken);
+  measurement holding{crew, pid};
+  holding.begin();
+  crew.wait("holding", options.hold_s, broken);
+  holding.end();
 
-  const auto opened = driver.tally().opened;
-  out.add("mode", "idle");
-  out.add("url", common.url);
+  const auto tally = crew.tally();
+  const auto exchanged = crew.result();
+  const auto opened = tally.opened;
+  const auto& before = opening.server_before();
+  const auto& settled = holding.server_before();
+  const auto& held = holding.server_after();
+  const bool known = before && settled && held && opened != 0;
+  const auto per_connection = [&](double total) { return known ? total / static_cast<double>(opened) : 0; };
+  const auto grown = [&](const process_sample& now, std::uint64_t process_sample::*kind) {
+    return per_connection(static_cast<double>(now.*kind) - static_cast<double>((*before).*kind));
+  };
+  const auto anonymous = &process_sample::anonymous_bytes;
+  const auto held_cpu_ns = known ? static_cast<double>(cpu_ns_between(*settled, *held)) : 0;
+
+  auto& out = run.out;
+  run.begin_report("idle", threads);
   out.add_count("connections", options.connections);
   out.add_flag("exchange", options.exchange);
-  out.add("handshakes_per_s", static_cast<double>(opened) / std::max(opening.seconds(), 1e-9), 0);
-  out.add_latency("handshake", driver.tally().handshake_ns);
-  if (opening.server_before() && settled && held && opened != 0) {
-    const auto before = static_cast<double>(opening.server_before()->anonymous_bytes);
-    const auto per_connection = [&](const process_sample& sample) {
-      return (static_cast<double>(sample.anonymous_bytes) - before) / static_cast<double>(opened);
-    };
-    out.add("server_bytes_before", before, 0);
-    out.add("server_bytes_per_connection", per_connection(*settled), 0);
-    out.add("server_bytes_per_connection_after_hold", per_connection(*held), 0);
-    out.add("server_cpu_us_per_connection_held",
-            static_cast<double>(held->cpu_ns - settled->cpu_ns) / 1000 / static_cast<double>(opened), 4);
-  }
+  out.new_block();
+  out.add("handshakes_per_s", opening.per_second(opened), 0);
+  out.add_latency("handshake", tally.handshake_ns);
+  out.new_block();
+  out.add_if(known, "server_bytes_before", known ? static_cast<double>(before->anonymous_bytes) : 0, 0);
+  out.add_if(known, "server_bytes_per_connection", known ? grown(*settled, anonymous) : 0, 0);
+  out.add_if(known, "server_bytes_per_connection_after_hold", known ? grown(*held, anonymous) : 0, 0);
+  out.add_if(known, "server_rss_bytes_per_connection",
+             known ? grown(*settled, &process_sample::resident_bytes) : 0, 0);
+  out.add_if(known, "server_cpu_us_per_connection_held", per_connection(held_cpu_ns / 1000), 4);
+  out.add_if(known && holding.seconds() > 0, "server_cpu_percent_held",
+             held_cpu_ns / 1e7 / std::max(holding.seconds(), 1e-9), 3);
   opening.add_to(out, opened, "handshake");
-  const bool all_lived = add_connections(out, driver.tally());
-  out.add_count("messages_lost", work.awaited());
-  out.add_count("messages_wrong", work.wrong());
-  const bool good = all_lived && opened == options.connections && work.awaited() == 0 && work.wrong() == 0;
-  driver.close_all();
-  return good;
+  out.new_block();
+  const bool all_lived = add_connections(out, tally);
+  out.add_count("messages_lost", exchanged.unanswered);
+  out.add_count("messages_wrong", exchanged.wrong);
+  crew.close_all();
+  return all_lived && opened == options.connections && exchanged.unanswered == 0 && exchanged.wrong == 0;
 }
 
 }  // namespace skein::bench

@@ -1,150 +1,100 @@
 // skein-bench: loads a WebSocket server and says what a message, a delivery or a resting connection costs it.
 
-#include "modes.hpp"
-#include "payload.hpp"
+#include "clock.hpp"
+#include "command_line.hpp"
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <exception>
 #include <iostream>
+#include <stdexcept>
 
 namespace skein::bench {
 namespace {
 
 constexpr rlim_t files_besides_connections = 32;
 
-void raise_file_limit(std::uint64_t connections) {
+void raise_file_limit(std::uint64_t connections, std::uint64_t threads) {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  if (connections + files_besides_connections > limit.rlim_max)
+  if (connections + 2 * threads + files_besides_connections > limit.rlim_max)
     throw std::runtime_error{"the file limit of " + std::to_string(limit.rlim_max) +
                              " is too low for so many connections"};
 }
 
-struct command_line {
-  common_options common;
-  echo_options echo;
-  fanout_options fanout;
-  idle_options idle;
-  bool json = false;
-};
-
-void declare_common(CLI::App& app, command_line& chosen) {
-  auto& common = chosen.common;
-  app.add_option("--url", common.url, "ws://HOST[:PORT][/PATH] of the server")->capture_default_str();
-  app.add_option("--pid", common.window.pid, "server process whose CPU time and memory to report");
-  app.add_option("--header", common.headers, "further request header, 'Name: value'; repeatable")
-      ->allow_extra_args(false);
-  app.add_option("--handshakes-at-once", common.handshakes_at_once, "connections in the handshake at a time")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  app.add_flag("--text,!--binary", common.text, "send text messages (the default), or binary ones");
-  app.add_flag("--json", chosen.json, "print the figures as one JSON object");
-}
-
-void declare_window(CLI::App& mode, common_options& common) {
-  mode.add_option("--seconds", common.window.seconds, "length of the measured window")
-      ->check(CLI::Range(0.1, 3600.0))
-      ->capture_default_str();
-  mode.add_option("--warmup", common.window.warmup_s, "seconds of load before it; 0 for none")
-      ->check(CLI::Range(0.0, 600.0))
-      ->capture_default_str();
-  mode.add_flag("--deflate", common.deflate, "offer permessage-deflate, without context takeover");
-}
-
-void declare_echo(CLI::App& mode, command_line& chosen) {
-  auto& echo = chosen.echo;
-  mode.add_option("--connections", echo.connections, "connections")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  mode.add_option("--size", echo.size, "bytes in a message")
-      ->check(CLI::Range(token_bytes, max_payload_bytes))
-      ->capture_default_str();
-  mode.add_option("--depth", echo.depth, "messages that each connection keeps outstanding")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  declare_window(mode, chosen.common);
-}
-
-void declare_fanout(CLI::App& mode, command_line& chosen) {
-  auto& fanout = chosen.fanout;
-  mode.add_option("--subscribers", fanout.subscribers, "connections besides the publisher")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  mode.add_option("--size", fanout.size, "bytes in a message")
-      ->check(CLI::Range(token_bytes, max_payload_bytes))
-      ->capture_default_str();
-  mode.add_option("--window", fanout.window, "messages that the publisher keeps outstanding")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  mode.add_flag("--json-payload", fanout.json_payload, "send JSON that compresses as a feed of quotes does");
-  declare_window(mode, chosen.common);
-}
-
-void declare_idle(CLI::App& mode, command_line& chosen) {
-  auto& idle = chosen.idle;
-  mode.add_option("--connections", idle.connections, "connections")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  mode.add_flag("--exchange", idle.exchange, "echo one message on each connection first");
-  mode.add_option("--hold", idle.hold_s, "seconds to hold them; 0 for none")
-      ->check(CLI::Range(0.0, 3600.0))
-      ->capture_default_str();
-  mode.add_flag("--deflate", chosen.common.deflate, "offer permessage-deflate, without context takeover");
-}
-
-int run(int argc, char** argv) {
-  command_line chosen;
-  CLI::App app{
-      "Loads a WebSocket server and measures it. Exit status: 0 when nothing was lost, 1 when "
-      "something was, 2 when the run could not be made."};
-  app.require_subcommand(1);
-  app.fallthrough();
-  declare_common(app, chosen);
-  auto& echo = *app.add_subcommand("echo", "messages that the server sends back");
-  auto& fanout =
-      *app.add_subcommand("fanout", "messages that the server sends to all connections on the path");
-  auto& idle = *app.add_subcommand("idle", "connections that rest");
-  declare_echo(echo, chosen);
-  declare_fanout(fanout, chosen);
-  declare_idle(idle, chosen);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+bool run_mode(const run_context& run, const command_line& chosen) {
+  switch (chosen.what) {
+    case mode::echo:
+      return run_echo(run, chosen.echo);
+    case mode::fanout:
+      return run_fanout(run, chosen.fanout);
+    case mode::idle:
+      return run_idle(run, chosen.idle);
+    case mode::churn:
+      return run_churn(run, chosen.churn);
+    case mode::storm:
+      return run_storm(run, chosen.storm);
+    case mode::slow:
+      break;
   }
+  return run_slow(run, chosen.slow);
+}
 
-  std::signal(SIGPIPE, SIG_IGN);
+handshake_settings handshake_of(const common_options& common) {
+  handshake_settings settings{resolve(common.url), common.headers, common.deflate,
+                              to_ns(common.handshake_timeout_s), nullptr};
+  if (settings.target.secure) settings.tls = std::make_shared<tls_context>(common.tls, settings.target.host);
+  return settings;
+}
+
+int run(const command_line& chosen) {
+  std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
+  raise_file_limit(chosen.connections(), chosen.common.threads);
+  const auto handshake = handshake_of(chosen.common);
   report out;
   bool good = false;
-  if (echo.parsed()) {
-    raise_file_limit(chosen.echo.connections);
-    good = run_echo(chosen.common, chosen.echo, out);
-  } else if (fanout.parsed()) {
-    raise_file_limit(std::uint64_t{chosen.fanout.subscribers} + 1);
-    good = run_fanout(chosen.common, chosen.fanout, out);
-  } else {
-    raise_file_limit(chosen.idle.connections);
-    good = run_idle(chosen.common, chosen.idle, out);
+  {
+    conductor host{chosen.common.time_limit_s, chosen.progress};
+    good = run_mode({chosen.common, handshake, host, out}, chosen);
+    if (host.interrupted()) {
+      out.note("the run was interrupted, and is shorter than asked for");
+    } else if (host.out_of_time()) {
+      out.note("the time limit of " + std::to_string(host.time_limit_s()) + " s ended the run");
+      good = false;
+    }
+    out.add_flag("interrupted", host.interrupted());
   }
   out.add_flag("ok", good);
-  if (chosen.json)
+  if (!out.problem().empty()) std::cerr << "skein-bench: " << out.problem() << '\n';
+  if (chosen.as == output::json)
     out.print_json(std::cout);
-  else
+  else if (chosen.as == output::csv)
+    out.print_csv(std::cout);
+  else if (!out.nothing_measured())
     out.print_table(std::cout);
   return good ? 0 : 1;
 }
 
 }  // namespace
+
+void run_context::begin_report(std::string_view mode, std::uint32_t threads) const {
+  out.add("mode", mode);
+  out.add("url", common.url);
+  out.add_count("threads", threads);
+  out.add_flag("tls", handshake.tls != nullptr);
+  out.add("message_kind", common.text ? "text" : "binary");
+}
+
 }  // namespace skein::bench
 
 int main(int argc, char** argv) try {
-  return skein::bench::run(argc, argv);
+  return skein::bench::run(skein::bench::parse_command_line(argc, argv));
+} catch (const skein::bench::command_line_end& end) {
+  return end.exit_status;
 } catch (const std::exception& error) {
   std::cerr << "skein-bench: " << error.what() << '\n';
   return 2;

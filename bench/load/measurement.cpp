@@ -2,6 +2,9 @@
 
 #include "clock.hpp"
 
+#include <algorithm>
+#include <thread>
+
 namespace skein::bench {
 namespace {
 
@@ -22,13 +25,18 @@ double ratio(double part, double whole) {
 
 void measurement::begin() {
   if (pid_ != 0) before_ = sample_process(pid_);
-  load_cpu_ns_ = -worker::cpu_ns();
+  load_cpu_ns_ = crew_.cpu_ns();
   begin_ns_ = now_ns();
 }
 
 void measurement::end() {
-  end_ns_ = now_ns();
-  load_cpu_ns_ += worker::cpu_ns();
+  end(now_ns());
+}
+
+void measurement::end(std::int64_t at_ns) {
+  end_ns_ = at_ns;
+  const auto used = crew_.cpu_ns();
+  for (std::size_t i = 0; i < used.size(); ++i) load_cpu_ns_[i] = used[i] - load_cpu_ns_[i];
   if (pid_ != 0) after_ = sample_process(pid_);
 }
 
@@ -36,50 +44,97 @@ double measurement::seconds() const noexcept {
   return to_seconds(end_ns_ - begin_ns_);
 }
 
+double measurement::per_second(std::uint64_t count) const noexcept {
+  return ratio(static_cast<double>(count), seconds());
+}
+
+void measurement::add_server(report& out, double operations, const std::string& what) const {
+  const bool known = before_ && after_;
+  const auto wall_ns = static_cast<double>(end_ns_ - begin_ns_);
+  const auto cpu_ns = known ? static_cast<double>(cpu_ns_between(*before_, *after_)) : 0;
+  const auto switches = [&](std::uint64_t process_sample::*kind) {
+    return known ? ratio(static_cast<double>((*after_).*kind) - static_cast<double>((*before_).*kind),
+                         seconds())
+                 : 0;
+  };
+  const auto voluntary = switches(&process_sample::voluntary_switches);
+  const auto involuntary = switches(&process_sample::involuntary_switches);
+  out.add_if(known, "server_cpu_us_per_" + what, ratio(cpu_ns / 1000, operations), 4);
+  out.add_if(known, "server_cpu_percent", ratio(100 * cpu_ns, wall_ns), 1);
+  out.add_if(known, "server_context_switches_per_s", voluntary + involuntary, 0);
+  out.add_if(known, "server_voluntary_switches_per_s", voluntary, 0);
+  out.add_if(known, "server_involuntary_switches_per_s", involuntary, 0);
+  out.add_if(known, "server_anonymous_bytes", known ? static_cast<double>(after_->anonymous_bytes) : 0, 0);
+  out.add_if(known, "server_rss_bytes", known ? static_cast<double>(after_->resident_bytes) : 0, 0);
+}
+
 void measurement::add_to(report& out, std::uint64_t count, const std::string& what) const {
   const auto operations = static_cast<double>(count);
   const auto wall_ns = static_cast<double>(end_ns_ - begin_ns_);
-  const auto load_ns = static_cast<double>(load_cpu_ns_);
-  const bool saturated = wall_ns > shortest_telling_ns && load_ns > load_busy * wall_ns;
+  double load_ns = 0;
+  double busiest_ns = 0;
+  for (const auto used : load_cpu_ns_) {
+    load_ns += static_cast<double>(used);
+    busiest_ns = std::max(busiest_ns, static_cast<double>(used));
+  }
+  // With more threads than cores no thread is busy all the time, but the cores are.
+  const auto cores = std::max(1U, std::thread::hardware_concurrency());
+  const bool saturated = wall_ns > shortest_telling_ns &&
+                         (busiest_ns > load_busy * wall_ns || load_ns > load_busy * wall_ns * cores);
   bool bottleneck = false;
   if (before_ && after_) {
-    const auto server_ns = static_cast<double>(after_->cpu_ns - before_->cpu_ns);
-    bottleneck = saturated && server_ns < server_idle * wall_ns;
-    out.add("server_cpu_us_per_" + what, ratio(server_ns / 1000, operations), 4);
-    out.add("server_cpu_percent", ratio(100 * server_ns, wall_ns), 1);
-    out.add("server_context_switches_per_s",
-            ratio(static_cast<double>(after_->context_switches - before_->context_switches), seconds()), 0);
+    const auto limit_ns = server_idle * wall_ns;
+    const bool server_busy =
+        static_cast<double>(busiest_thread_ns(*before_, *after_)) >= limit_ns ||
+        static_cast<double>(cpu_ns_between(*before_, *after_)) >= limit_ns * after_->cores;
+    bottleneck = saturated && !server_busy;
   }
+  add_server(out, operations, what);
   out.add("load_cpu_us_per_" + what, ratio(load_ns / 1000, operations), 4);
   out.add("load_cpu_percent", ratio(100 * load_ns, wall_ns), 1);
+  out.add("load_cpu_percent_of_busiest_thread", ratio(100 * busiest_ns, wall_ns), 1);
   out.add_flag("load_was_bottleneck", bottleneck);
   if (bottleneck)
-    out.note("the load generator was the bottleneck: the rate is its own, not the server's");
+    out.note("the load generator was the bottleneck: the rate is its own, not the server's" +
+             std::string{crew_.size() < cores ? "; --threads gives it more" : ""});
   else if (saturated && !after_)
     out.note("the load generator was busy all the time; --pid tells whether it was the bottleneck");
   if (pid_ != 0 && (!before_ || !after_)) out.note("the server process could not be looked at, or has ended");
 }
 
-void run_window(worker& driver, load& work, measurement& measured, const window_settings& settings) {
-  const auto broken = [&work] { return work.broken(); };
-  driver.poll_until(now_ns() + to_ns(settle_s), broken);
-  work.start();
-  driver.flush();
-  driver.poll_until(now_ns() + to_ns(settings.warmup_s), broken);
+void run_window(team& crew, measurement& measured, const window_settings& settings) {
+  const auto broken = [](const load& work) { return work.broken(); };
+  crew.wait("settling", settle_s, broken);
+  crew.each([](load& work) { work.start(); });
+  crew.wait("warming up", settings.warmup_s, broken);
   measured.begin();
-  work.begin_window();
-  driver.poll_until(now_ns() + to_ns(settings.seconds), broken);
+  crew.each([](load& work) { work.begin_window(); });
+  crew.wait("measuring", settings.seconds, broken);
   measured.end();
-  work.end_window();
-  driver.poll_until(now_ns() + to_ns(drain_patience_s),
-                    [&work] { return work.outstanding() == 0 || work.broken(); });
+  crew.each([](load& work) { work.end_window(); });
+  crew.drain("waiting for the rest", drain_patience_s,
+             [](const load& work) { return work.finished() || work.broken(); });
+}
+
+void report_problem(report& out, const connection_tally& tally) {
+  const auto total = std::to_string(tally.opened + tally.refused);
+  if (tally.opened == 0 && tally.refused != 0)
+    out.fail("no connection could be opened: " + tally.first_problem, true);
+  else if (tally.refused != 0)
+    out.fail(std::to_string(tally.refused) + " of " + total +
+                 " connections could not be opened: " + tally.first_problem,
+             false);
+  else if (tally.lost != 0)
+    out.fail(std::to_string(tally.lost) + " of " + total + " connections were lost: " + tally.first_problem,
+             false);
 }
 
 bool add_connections(report& out, const connection_tally& tally) {
   out.add_count("connections_opened", tally.opened);
   out.add_count("connections_refused", tally.refused);
   out.add_count("connections_lost", tally.lost);
-  if (!tally.first_problem.empty()) out.add("first_problem", tally.first_problem);
+  out.add_text_if(!tally.first_problem.empty(), "first_problem", tally.first_problem);
+  report_problem(out, tally);
   return tally.refused == 0 && tally.lost == 0;
 }
 

@@ -1,18 +1,18 @@
 #pragma once
 
-// A run that has a warm-up and then a window in which everything is counted: messages by the load, CPU time
-// of the server and of the load generator itself by the kernel.
+// A window in which everything is counted: messages by the load, CPU time of the server and of the load
+// generator itself by the kernel.
 
-#include "client_socket.hpp"
 #include "process_stats.hpp"
 #include "report.hpp"
-#include "worker.hpp"
+#include "team.hpp"
 
 #include <sys/types.h>
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace skein::bench {
 
@@ -23,48 +23,44 @@ struct window_settings {
   pid_t pid = 0;
 };
 
-/// A way of loading a server from one worker. All of it runs on the worker's thread.
-class load : public socket_events {
- public:
-  /// Sends the first messages.
-  virtual void start() = 0;
-  /// From here on messages count.
-  virtual void begin_window() = 0;
-  /// From here on they no longer do, and no new ones are sent.
-  virtual void end_window() = 0;
-  /// How many messages have not come back yet.
-  [[nodiscard]] virtual std::uint64_t outstanding() const = 0;
-  /// Nothing more can come of this run.
-  [[nodiscard]] virtual bool broken() const = 0;
-};
-
 class measurement {
  public:
-  explicit measurement(pid_t pid) : pid_(pid) {}
+  measurement(const team& crew, pid_t pid) : crew_(crew), pid_(pid) {}
 
   void begin();
   void end();
+  /// The same for something that was over a little earlier.
+  void end(std::int64_t at_ns);
 
   [[nodiscard]] double seconds() const noexcept;
 
-  /// Adds the CPU figures, for each of the `count` things called `what`, and says whether the load generator
-  /// was what limited the rate.
+  /// `count` in each second of the window.
+  [[nodiscard]] double per_second(std::uint64_t count) const noexcept;
+
+  /// Adds what the server and the load generator used, for each of the `count` things called `what`, and says
+  /// whether the load generator was what limited the rate.
   void add_to(report& out, std::uint64_t count, const std::string& what) const;
 
   [[nodiscard]] const std::optional<process_sample>& server_before() const noexcept { return before_; }
   [[nodiscard]] const std::optional<process_sample>& server_after() const noexcept { return after_; }
 
  private:
+  void add_server(report& out, double operations, const std::string& what) const;
+
+  const team& crew_;
   pid_t pid_;
   std::int64_t begin_ns_ = 0;
   std::int64_t end_ns_ = 0;
-  std::int64_t load_cpu_ns_ = 0;
+  std::vector<std::int64_t> load_cpu_ns_;  // of each thread
   std::optional<process_sample> before_;
   std::optional<process_sample> after_;
 };
 
-/// Starts the load, warms up, measures, and waits some time for what is outstanding.
-void run_window(worker& driver, load& work, measurement& measured, const window_settings& settings);
+/// Starts the load, warms up, measures, and waits some time for what is under way.
+void run_window(team& crew, measurement& measured, const window_settings& settings);
+
+/// Says in one line what went wrong with connections, if something did.
+void report_problem(report& out, const connection_tally& tally);
 
 /// Adds what became of the connections; true when all of them opened and none was lost.
 bool add_connections(report& out, const connection_tally& tally);

@@ -1,21 +1,56 @@
 #include "process_stats.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <sched.h>
 #include <string>
 
 namespace skein::bench {
 namespace {
 
-/// The number on the line that begins with `name`; 0 when there is none.
-std::uint64_t number_of(const std::filesystem::path& status, const std::string& name) {
+struct wanted_number {
+  const char* name;
+  std::uint64_t& value;
+  std::uint64_t factor = 1;
+};
+
+/// Adds the numbers on the lines that begin with these names.
+template <std::size_t Count>
+void add_numbers(const std::filesystem::path& status, const wanted_number (&wanted)[Count]) {
   std::ifstream file{status};
   for (std::string line; std::getline(file, line);)
-    if (line.starts_with(name)) return std::stoull(line.substr(name.size()));
-  return 0;
+    for (const auto& number : wanted)
+      if (line.starts_with(number.name))
+        number.value += number.factor * std::stoull(line.substr(std::string{number.name}.size()));
+}
+
+/// What a thread has used since the first sample, in which it need not be.
+std::uint64_t used_since(const process_sample& before, pid_t thread, std::uint64_t cpu_ns) {
+  const auto found = before.thread_cpu_ns.find(thread);
+  return found == before.thread_cpu_ns.end() ? cpu_ns : cpu_ns - found->second;
 }
 
 }  // namespace
+
+std::uint64_t process_sample::cpu_ns() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& [thread, used] : thread_cpu_ns) sum += used;
+  return sum;
+}
+
+std::uint64_t cpu_ns_between(const process_sample& before, const process_sample& after) {
+  std::uint64_t sum = 0;
+  for (const auto& [thread, used] : after.thread_cpu_ns) sum += used_since(before, thread, used);
+  return sum;
+}
+
+std::uint64_t busiest_thread_ns(const process_sample& before, const process_sample& after) {
+  std::uint64_t most = 0;
+  for (const auto& [thread, used] : after.thread_cpu_ns)
+    most = std::max(most, used_since(before, thread, used));
+  return most;
+}
 
 std::optional<process_sample> sample_process(pid_t pid) {
   const auto folder = std::filesystem::path{"/proc"} / std::to_string(pid);
@@ -27,12 +62,17 @@ std::optional<process_sample> sample_process(pid_t pid) {
   for (const auto& thread : threads) {
     std::ifstream file{thread.path() / "schedstat"};
     std::uint64_t on_cpu_ns = 0;
-    if (file >> on_cpu_ns) sample.cpu_ns += on_cpu_ns;
-    const auto status = thread.path() / "status";
-    sample.context_switches +=
-        number_of(status, "voluntary_ctxt_switches:") + number_of(status, "nonvoluntary_ctxt_switches:");
+    if (!(file >> on_cpu_ns)) continue;  // it has ended meanwhile
+    sample.thread_cpu_ns[std::stoi(thread.path().filename().string())] = on_cpu_ns;
+    add_numbers(thread.path() / "status", {{"voluntary_ctxt_switches:", sample.voluntary_switches},
+                                           {"nonvoluntary_ctxt_switches:", sample.involuntary_switches}});
   }
-  sample.anonymous_bytes = 1024 * number_of(folder / "status", "RssAnon:");
+  add_numbers(folder / "status",
+              {{"RssAnon:", sample.anonymous_bytes, 1024}, {"VmRSS:", sample.resident_bytes, 1024}});
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (::sched_getaffinity(pid, sizeof cores, &cores) == 0)
+    sample.cores = static_cast<unsigned>(std::max(1, CPU_COUNT(&cores)));
   return sample;
 }
 

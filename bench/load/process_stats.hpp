@@ -5,15 +5,27 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 
 namespace skein::bench {
 
 struct process_sample {
-  std::uint64_t cpu_ns = 0;            // user and system, all threads that still run
-  std::uint64_t context_switches = 0;  // voluntary or not, all threads that still run
-  std::uint64_t anonymous_bytes = 0;   // RssAnon: heap and stacks, not the program's own file
+  std::map<pid_t, std::uint64_t> thread_cpu_ns;  // user and system, of the threads that still run
+  std::uint64_t voluntary_switches = 0;          // of the same threads
+  std::uint64_t involuntary_switches = 0;
+  std::uint64_t anonymous_bytes = 0;  // RssAnon: heap and stacks, not the program's own file
+  std::uint64_t resident_bytes = 0;   // VmRSS
+  unsigned cores = 1;                 // that it may run on
+
+  [[nodiscard]] std::uint64_t cpu_ns() const noexcept;
 };
+
+/// CPU time between two samples, of all threads.
+std::uint64_t cpu_ns_between(const process_sample& before, const process_sample& after);
+
+/// The CPU time of the thread that used most of it between two samples.
+std::uint64_t busiest_thread_ns(const process_sample& before, const process_sample& after);
 
 /// Empty when there is no such process or it may not be looked at.
 std::optional<process_sample> sample_process(pid_t pid);

@@ -5,9 +5,12 @@
 #include <cmath>
 #include <cstdio>
 #include <ostream>
+#include <utility>
 
 namespace skein::bench {
 namespace {
+
+constexpr std::size_t widest_aligned = 32;  // a sentence stands alone
 
 std::string quoted(std::string_view text) {
   std::string out = "\"";
@@ -32,14 +35,33 @@ std::string fixed(double value, int decimals) {
   return text.data();
 }
 
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out.append(c == '"' ? 2 : 1, c);
+  return out + '"';
+}
+
+double to_us(std::uint64_t ns) {
+  return static_cast<double>(ns) / 1000;
+}
+
 }  // namespace
 
 void report::add(std::string name, std::string_view text) {
-  figures_.push_back({std::move(name), quoted(text), std::string{text}});
+  add_text_if(true, std::move(name), text);
+}
+
+void report::add_text_if(bool known, std::string name, std::string_view text) {
+  figures_.push_back({std::move(name), known ? quoted(text) : "", std::string{text}});
 }
 
 void report::add(std::string name, double value, int decimals) {
-  auto text = fixed(value, decimals);
+  add_if(true, std::move(name), value, decimals);
+}
+
+void report::add_if(bool known, std::string name, double value, int decimals) {
+  auto text = known ? fixed(value, decimals) : "";
   figures_.push_back({std::move(name), text, text});
 }
 
@@ -49,37 +71,98 @@ void report::add_count(std::string name, std::uint64_t value) {
 }
 
 void report::add_flag(std::string name, bool value) {
-  figures_.push_back({std::move(name), value ? "true" : "false", value ? "yes" : "no"});
+  const std::string text = value ? "true" : "false";
+  figures_.push_back({std::move(name), text, text});
+}
+
+void report::add_counts(std::string name, const std::map<std::uint16_t, std::uint64_t>& counts) {
+  std::string json;
+  std::string shown;
+  for (const auto& [number, count] : counts) {
+    if (!json.empty()) json += ',';
+    if (!shown.empty()) shown += ' ';
+    json.append(quoted(std::to_string(number))).append(":").append(std::to_string(count));
+    shown.append(std::to_string(number)).append(":").append(std::to_string(count));
+  }
+  figures_.push_back({std::move(name), '{' + json + '}', shown});
+}
+
+void report::add_values(std::string name, const std::vector<double>& values, int decimals) {
+  std::string json;
+  std::string shown;
+  for (const auto value : values) {
+    if (!json.empty()) json += ',';
+    if (!shown.empty()) shown += ' ';
+    json += fixed(value, decimals);
+    shown += fixed(value, decimals);
+  }
+  figures_.push_back({std::move(name), '[' + json + ']', shown});
 }
 
 void report::add_latency(const std::string& name, const histogram& ns) {
-  const auto us = [](std::uint64_t value) { return static_cast<double>(value) / 1000; };
-  add(name + "_p50_us", us(ns.percentile(50)), 1);
-  add(name + "_p90_us", us(ns.percentile(90)), 1);
-  add(name + "_p99_us", us(ns.percentile(99)), 1);
-  add(name + "_p99_9_us", us(ns.percentile(99.9)), 1);
-  add(name + "_max_us", us(ns.max()), 1);
+  const bool known = ns.total() != 0;
+  const auto percentile = [&](const char* suffix, double percent) {
+    add_if(known, name + suffix, to_us(ns.percentile(percent)), 1);
+  };
+  percentile("_p50_us", 50);
+  percentile("_p90_us", 90);
+  percentile("_p99_us", 99);
+  percentile("_p99_9_us", 99.9);
+  add_if(known, name + "_max_us", to_us(ns.max()), 1);
+  std::string buckets;
+  ns.for_each_bucket([&](std::uint64_t upper_edge, std::uint64_t count) {
+    if (!buckets.empty()) buckets += ',';
+    buckets += '[';
+    buckets.append(fixed(to_us(upper_edge), 3)).append(",").append(std::to_string(count)).append("]");
+  });
+  figures_.push_back({name + "_histogram_us", '[' + buckets + ']', "", true});
+}
+
+void report::fail(std::string problem, bool nothing_measured) {
+  problem_ = std::move(problem);
+  nothing_measured_ = nothing_measured;
 }
 
 void report::print_table(std::ostream& out) const {
   std::size_t names = 0;
   std::size_t values = 0;
+  const auto in_table = [](const entry& figure) { return !figure.only_json && !figure.json.empty(); };
   for (const auto& figure : figures_) {
+    if (!in_table(figure)) continue;
     names = std::max(names, figure.name.size());
-    values = std::max(values, figure.shown.size());
+    if (figure.shown.size() <= widest_aligned) values = std::max(values, figure.shown.size());
   }
-  for (const auto& figure : figures_)
-    out << figure.name << std::string(names - figure.name.size() + 2 + values - figure.shown.size(), ' ')
-        << figure.shown << '\n';
+  for (std::size_t i = 0; i < figures_.size(); ++i) {
+    const auto& figure = figures_[i];
+    if (std::find(blocks_.begin(), blocks_.end(), i) != blocks_.end()) out << '\n';
+    if (!in_table(figure)) continue;
+    const auto indent = figure.shown.size() < values ? values - figure.shown.size() : 0;
+    out << figure.name << std::string(names - figure.name.size() + 2 + indent, ' ') << figure.shown << '\n';
+  }
   for (const auto& text : notes_) out << "note: " << text << '\n';
 }
 
 void report::print_json(std::ostream& out) const {
   out << '{';
-  for (const auto& figure : figures_) out << quoted(figure.name) << ':' << figure.json << ',';
+  for (const auto& figure : figures_)
+    if (!figure.json.empty()) out << quoted(figure.name) << ':' << figure.json << ',';
   out << "\"notes\":[";
   for (std::size_t i = 0; i < notes_.size(); ++i) out << (i == 0 ? "" : ",") << quoted(notes_[i]);
   out << "]}\n";
+}
+
+void report::print_csv(std::ostream& out) const {
+  const auto line = [&](auto field_of) {
+    const char* separator = "";
+    for (const auto& figure : figures_) {
+      if (figure.only_json) continue;
+      out << separator << csv_field(field_of(figure));
+      separator = ",";
+    }
+    out << '\n';
+  };
+  line([](const entry& figure) { return figure.name; });
+  line([](const entry& figure) { return figure.shown; });
 }
 
 }  // namespace skein::bench

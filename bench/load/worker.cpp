@@ -3,6 +3,7 @@
 #include "clock.hpp"
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,69 +11,108 @@
 #include <cerrno>
 #include <ctime>
 #include <system_error>
-#include <utility>
 
 namespace skein::bench {
 namespace {
 
 constexpr std::size_t read_buffer_bytes = 256U * 1024;
-constexpr std::int64_t handshake_patience_ns = 10'000'000'000;
-constexpr std::int64_t close_patience_ns = 2'000'000'000;
+constexpr std::int64_t second_ns = 1'000'000'000;
+constexpr std::int64_t longest_poll_ns = second_ns / 10;
+constexpr std::int64_t patrol_every_ns = second_ns / 10;
+
+// The kernel hands out at most 28,000 ports for each source address.
+constexpr std::uint64_t connects_per_source = 20'000;
 
 }  // namespace
 
-worker::worker(handshake_settings settings, socket_events& events)
-    : settings_(std::move(settings)),
+void connection_tally::merge(const connection_tally& other) {
+  opened += other.opened;
+  refused += other.refused;
+  lost += other.lost;
+  if (first_problem.empty()) first_problem = other.first_problem;
+  handshake_ns.merge(other.handshake_ns);
+}
+
+worker::worker(const handshake_settings& settings, std::uint32_t thread, socket_events& events)
+    : settings_(settings),
       events_(events),
+      thread_(thread),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       buffer_(read_buffer_bytes) {
-  if (epoll_ < 0) throw std::system_error{errno, std::system_category(), "epoll_create1"};
+  if (epoll_ < 0 || wake_ < 0) throw std::system_error{errno, std::system_category(), "epoll"};
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = nullptr;
+  ::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event);
 }
 
 worker::~worker() {
   sockets_.clear();
+  ::close(wake_);
   ::close(epoll_);
 }
 
+route worker::start_connecting() noexcept {
+  route way{settings_.target.address, {}, settings_.tls.get()};
+  ++handshaking_;
+  const auto turn = static_cast<std::uint32_t>(connects_++ / connects_per_source % 256);
+  if (settings_.target.loopback()) way.source = INADDR_LOOPBACK + (turn << 8) + thread_;  // 127.0.TURN.THREAD
+  return way;
+}
+
 void worker::open(std::uint32_t count, std::uint32_t at_once) {
-  const auto first = sockets_.size();
-  const auto wanted = first + count;
-  auto deadline_ns = tick() + handshake_patience_ns;
-  auto finished = tally_.opened + tally_.refused;
-  while (sockets_.size() < wanted || handshaking_ != 0) {
-    while (sockets_.size() < wanted && handshaking_ < at_once) {
-      sockets_.push_back(std::make_unique<client_socket>(*this, static_cast<std::uint32_t>(sockets_.size())));
-      ++handshaking_;
-      sockets_.back()->connect();
-    }
-    poll(std::chrono::milliseconds{10});
-    if (const auto now = tally_.opened + tally_.refused; now != finished) {
-      finished = now;
-      deadline_ns = tick() + handshake_patience_ns;
-    } else if (tick() > deadline_ns) {
-      for (std::size_t i = first; i < sockets_.size(); ++i)
-        if (!sockets_[i]->is_open()) sockets_[i]->abandon("no handshake has ended for 10 s");
-      if (sockets_.size() < wanted) tally_.refused += wanted - sockets_.size();
-      return;
-    }
-    // A server that refuses everything need not be asked thousands of times.
-    if (tally_.opened == 0 && tally_.refused >= at_once) {
-      tally_.refused += wanted - sockets_.size();
-      return;
-    }
+  to_open_ += count;
+  at_once_ = std::max(1U, at_once);
+  sockets_.reserve(sockets_.size() + count);
+}
+
+std::int64_t worker::keep_going(std::int64_t now) {
+  // A server that refuses everything need not be asked thousands of times.
+  if (to_open_ != 0 && tally_.opened == 0 && tally_.refused >= at_once_) {
+    tally_.refused += to_open_;
+    to_open_ = 0;
+  }
+  for (; to_open_ != 0 && handshaking_ < at_once_; --to_open_) {
+    sockets_.push_back(std::make_unique<client_socket>(*this, static_cast<std::uint32_t>(sockets_.size())));
+    sockets_.back()->connect();
+  }
+  if (all_settled() && all_closed()) return never_ns;
+  if (now >= next_patrol_ns_) abandon_overdue(now);
+  return next_patrol_ns_;
+}
+
+void worker::abandon_overdue(std::int64_t now) {
+  next_patrol_ns_ = now + patrol_every_ns;
+  for (auto& socket : sockets_) {
+    const auto since = socket->waits_since_ns();
+    if (since != 0 && now - since > settings_.patience_ns)
+      socket->abandon("the server did not answer in " + std::to_string(settings_.patience_ns / second_ns) +
+                      " s");
   }
 }
 
-void worker::poll(std::chrono::milliseconds longest) {
+void worker::poll(std::int64_t until_ns) {
   std::array<epoll_event, 512> ready;
-  const int count =
-      ::epoll_wait(epoll_, ready.data(), static_cast<int>(ready.size()), static_cast<int>(longest.count()));
-  if (count < 0 && errno != EINTR) throw std::system_error{errno, std::system_category(), "epoll_wait"};
+  const auto wait = std::clamp<std::int64_t>(until_ns - read_time_ns_, 0, longest_poll_ns);
+  const timespec longest{.tv_sec = 0, .tv_nsec = wait};
+  const int count = ::epoll_pwait2(epoll_, ready.data(), static_cast<int>(ready.size()), &longest, nullptr);
+  if (count < 0 && errno != EINTR) throw std::system_error{errno, std::system_category(), "epoll_pwait2"};
   for (int i = 0; i < count; ++i) {
     const auto& event = ready[static_cast<std::size_t>(i)];
+    if (event.data.ptr == nullptr) {
+      std::uint64_t wakes = 0;
+      [[maybe_unused]] const auto got = ::read(wake_, &wakes, sizeof wakes);
+      continue;
+    }
     static_cast<client_socket*>(event.data.ptr)->on_events(event.events);
     flush();
   }
+}
+
+void worker::wake() noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(wake_, &one, sizeof one);
 }
 
 void worker::flush() {
@@ -82,12 +122,10 @@ void worker::flush() {
 
 void worker::close_all() {
   for (auto& socket : sockets_) {
-    if (!socket->is_open()) continue;
-    ++closing_;
+    socket->resume_reading();
     socket->close();
     flush();
   }
-  poll_until(tick() + close_patience_ns, [this] { return closing_ == 0; });
 }
 
 std::span<char> worker::read_buffer(std::size_t kept) {
@@ -101,12 +139,6 @@ std::int64_t worker::tick() noexcept {
   return read_time_ns_ = now_ns();
 }
 
-std::int64_t worker::cpu_ns() noexcept {
-  timespec used{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  return std::int64_t{used.tv_sec} * 1'000'000'000 + used.tv_nsec;
-}
-
 void worker::opened(client_socket& socket) {
   --handshaking_;
   ++tally_.opened;
@@ -115,19 +147,33 @@ void worker::opened(client_socket& socket) {
 }
 
 void worker::ended(client_socket& socket, client_socket::state before, const std::string& why) {
+  forgot(before);
   switch (before) {
     case client_socket::state::closing:
-      --closing_;
-      return;
+      if (socket.close_code() == 0) note_problem(why);
+      return events_.on_closed(socket);
     case client_socket::state::open:
       ++tally_.lost;
-      if (tally_.first_problem.empty()) tally_.first_problem = why;
+      note_problem(why);
       return events_.on_lost(socket);
-    default:
-      --handshaking_;
+    case client_socket::state::connecting:
+    case client_socket::state::upgrading:
       ++tally_.refused;
-      if (tally_.first_problem.empty()) tally_.first_problem = why;
+      note_problem(why);
+      return events_.on_refused(socket);
+    case client_socket::state::closed:
+      return;
   }
+}
+
+/// The counts of what is under way, without a connection that ended in this state.
+void worker::forgot(client_socket::state before) noexcept {
+  if (before == client_socket::state::closing) --closing_;
+  if (before == client_socket::state::connecting || before == client_socket::state::upgrading) --handshaking_;
+}
+
+void worker::note_problem(const std::string& why) {
+  if (tally_.first_problem.empty()) tally_.first_problem = why;
 }
 
 }  // namespace skein::bench
