@@ -51,6 +51,12 @@ class frame_parser {
   /// The next event; takes what belongs to it from the front of `input`, and unmasks it where it stands.
   [[nodiscard]] frame_event next(std::span<char>& input);
 
+  /// Nothing comes any more.
+  void stop() noexcept { state_ = state::over; }
+
+  [[nodiscard]] std::size_t max_message_bytes() const noexcept {
+    return static_cast<std::size_t>(max_bytes_);
+  }
   /// Whether a data message has begun and its last frame has not ended.
   [[nodiscard]] bool in_message() const noexcept { return in_message_; }
   // Of the message whose piece was the last event.

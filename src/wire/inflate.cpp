@@ -149,8 +149,9 @@ close_code message_inflater::run(std::string& message) {
 }
 
 close_code message_inflater::append(std::string_view made, std::string& message) {
-  if (limit_ != 0 && made.size() > limit_ - message.size()) return close_code::message_too_big;
+  // In this order the code does not depend on how the message was divided.
   if (text_ && !utf8_.take(made)) return close_code::invalid_payload;
+  if (limit_ != 0 && made.size() > limit_ - message.size()) return close_code::message_too_big;
   message.append(made);
   return close_code::none;
 }
