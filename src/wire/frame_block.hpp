@@ -30,16 +30,16 @@ class frame_block {
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void retain(std::uint32_t times) noexcept { references_.fetch_add(times, std::memory_order_relaxed); }
   void release() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
 
   [[nodiscard]] opcode type() const noexcept { return opcode_; }
   [[nodiscard]] std::string_view payload() const noexcept {
-    return std::string_view{bytes_}.substr(joined_ ? header_.size : 0);
+    return joined_ ? frame().substr(header_size_) : std::string_view{payload_};
   }
   [[nodiscard]] frame_view plain() const noexcept {
-    if (joined_) return {bytes_, {}};
-    return {header_.view(), bytes_};
+    if (joined_) return {frame(), {}};
+    return {frame(), payload_};
   }
   /// The compressed frame, made now if it is the first time. Falls back to the plain one where compression
   /// does not pay. Thread-safe.
@@ -48,18 +48,25 @@ class frame_block {
   [[nodiscard]] bool has_compressed() const noexcept { return !deflated_.empty(); }
 
  private:
-  explicit frame_block(message source);
+  frame_block(message source, bool joined);
   ~frame_block() = default;
+  void destroy() noexcept;
 
   // Up to this size the payload is copied behind its header: one buffer for each message in the gather list
   // is worth more than the copy.
   static constexpr std::size_t join_limit = 4096;
 
-  std::string bytes_;
+  /// The header, and the payload too if they are joined: behind this object, in the same allocation.
+  [[nodiscard]] std::string_view frame() const noexcept {
+    return {reinterpret_cast<const char*>(this + 1), frame_size_};
+  }
+
+  std::string payload_;  // if it is not joined
   std::string deflated_;
   std::once_flag deflate_once_;
   std::atomic<std::uint32_t> references_{1};
-  frame_header header_{};
+  std::uint32_t frame_size_;
+  std::uint8_t header_size_;
   opcode opcode_;
   bool joined_;
 };

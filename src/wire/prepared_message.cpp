@@ -3,21 +3,34 @@
 
 #include <skein/message.hpp>
 
+#include <cstring>
+#include <new>
+
 namespace skein::detail {
 
-frame_block::frame_block(message source) : opcode_(source.type()), joined_(source.size() <= join_limit) {
-  header_ = encode_header(opcode_, source.size());
-  if (joined_) {
-    bytes_.reserve(header_.size + source.size());
-    bytes_ += header_.view();
-    bytes_ += source.payload();
+frame_block::frame_block(message source, bool joined) : opcode_(source.type()), joined_(joined) {
+  const auto header = encode_header(opcode_, source.size());
+  header_size_ = header.size;
+  auto* const place = reinterpret_cast<char*>(this + 1);
+  std::memcpy(place, header.bytes.data(), header.size);
+  if (joined) {
+    std::memcpy(place + header.size, source.payload().data(), source.size());
+    frame_size_ = static_cast<std::uint32_t>(header.size + source.size());
   } else {
-    bytes_ = source.release();
+    payload_ = source.release();
+    frame_size_ = header.size;
   }
 }
 
 frame_block* frame_block::make(message source) {
-  return new frame_block{std::move(source)};
+  const bool joined = source.size() <= join_limit;
+  void* const place = ::operator new(sizeof(frame_block) + max_header_size + (joined ? source.size() : 0));
+  return ::new (place) frame_block{std::move(source), joined};  // nothing in it throws
+}
+
+void frame_block::destroy() noexcept {
+  this->~frame_block();
+  ::operator delete(this);
 }
 
 frame_view frame_block::compressed(int level) {
