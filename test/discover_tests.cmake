@@ -1,5 +1,6 @@
 # Makes a test of ctest for each test case of a doctest program, whatever characters the case's name has:
-#   cmake -DPROGRAM=... -DLABEL=... -DOUTPUT=... -P discover_tests.cmake
+#   cmake -DPROGRAM=... -DLABEL=... -DOTHER_ENGINE=... -DOUTPUT=... -P discover_tests.cmake
+# Each case runs on the default protocol engine, and once more on the other one.
 execute_process(COMMAND ${PROGRAM} --list-test-cases --no-colors OUTPUT_VARIABLE names RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "${PROGRAM} --list-test-cases ended with ${status}:\n${names}")
@@ -23,7 +24,10 @@ foreach(name IN LISTS names)
   string(APPEND script "add_test([==[${LABEL}: ${name}]==] [==[${PROGRAM}]==] [==[--test-case=${filter}]==])\n"
     # doctest is content with a filter that matches nothing.
     "set_tests_properties([==[${LABEL}: ${name}]==] PROPERTIES LABELS ${LABEL} TIMEOUT 120\n"
-    "  FAIL_REGULAR_EXPRESSION [==[test cases: +0 ]==])\n")
+    "  FAIL_REGULAR_EXPRESSION [==[test cases: +0 ]==])\n"
+    "add_test([==[${LABEL}, ${OTHER_ENGINE}: ${name}]==] [==[${PROGRAM}]==] [==[--test-case=${filter}]==])\n"
+    "set_tests_properties([==[${LABEL}, ${OTHER_ENGINE}: ${name}]==] PROPERTIES LABELS ${LABEL} TIMEOUT 120\n"
+    "  ENVIRONMENT SKEIN_TEST_ENGINE=${OTHER_ENGINE} FAIL_REGULAR_EXPRESSION [==[test cases: +0 ]==])\n")
 endforeach()
 string(REPLACE ${semicolon} ";" script "${script}")
 string(REPLACE ${opening} "[" script "${script}")

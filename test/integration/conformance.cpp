@@ -3,6 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <string>
 
 namespace skein::test {
 namespace {
@@ -21,6 +25,17 @@ std::vector<frame> only(const std::vector<frame>& all, bool pongs) {
 
 bool is_prefix(const std::vector<frame>& part, const std::vector<frame>& whole) {
   return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
+}
+
+/// Rows as inputs of test/fuzz/engines_fuzz.cpp: settings, cuts, and the bytes.
+void write_corpus(const std::string& folder, const std::vector<row>& table) {
+  constexpr std::size_t longest = 4'000;
+  for (const auto& one : table) {
+    if (one.bytes.size() > longest) continue;
+    const char settings = one.handshake.empty() ? '\0' : '\1';
+    const auto name = folder + "/" + std::to_string(std::hash<std::string>{}(one.name + one.bytes));
+    std::ofstream{name, std::ios::binary} << settings << 'c' << one.bytes;
+  }
 }
 
 }  // namespace
@@ -80,6 +95,7 @@ void check(test_server& server, const row& what, pace how) {
 
 void check_all(test_server& server, const std::vector<row>& table) {
   constexpr std::size_t longest_bytewise = 600;
+  if (const char* const folder = std::getenv("SKEIN_CORPUS")) write_corpus(folder, table);
   for (const auto& one : table) {
     check(server, one, pace::at_once);
     if (one.bytes.size() > 1 && one.bytes.size() <= longest_bytewise) check(server, one, pace::bytewise);

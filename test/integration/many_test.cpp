@@ -150,6 +150,7 @@ TEST_SUITE("many connections") {
     ::close(answers[1]);
 
     manager_options options;
+    options.engine = test_engine();
     options.max_connections = all;
     options.limits.ping_interval = 0s;
     options.limits.write_timeout = 0s;

@@ -36,6 +36,7 @@ struct end_note {
 
 skein::manager_options noted(std::promise<void>& gone) {
   skein::manager_options options;
+  options.engine = test_engine();
   options.shards = 2;
   options.on_problem = [note = std::make_shared<end_note>(gone)](std::string_view) {};
   return options;

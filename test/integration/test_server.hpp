@@ -4,6 +4,7 @@
 // test may block on its sockets. It records what the manager reports.
 
 #include "raw_client.hpp"
+#include "test_engine.hpp"
 
 #include <skein/manager.hpp>
 #include <skein/server.hpp>
@@ -110,6 +111,7 @@ class test_server {
 
  private:
   manager_options recorded(manager_options options) {
+    options.engine = test_engine();
     options.on_open = [this, then = std::move(options.on_open)](connection& who) {
       {
         const std::lock_guard lock{record_.mutex};

@@ -122,6 +122,7 @@ TEST_SUITE("config") {
                                 : what.key == "address"        ? "::1"
                                 : what.key == "allowed-origin" ? "https://example.org"
                                 : what.key == "log-level"      ? "error"
+                                : what.key == "engine"         ? (value == "beast" ? "native" : "beast")
                                                                : in_type(what, what.bounds.high);
       if (!value.empty()) CHECK(what.set(changed, {value}));
       REQUIRE(what.set(changed, {other}));

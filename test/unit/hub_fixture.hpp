@@ -2,6 +2,8 @@
 
 // A manager in memory: one shard on a context that the test runs, and a clock that the test turns.
 
+#include "test_engine.hpp"
+
 #include <skein/manager.hpp>
 #include <skein/testing.hpp>
 
@@ -47,6 +49,7 @@ struct fixture {
 
   std::shared_ptr<manager> make(manager_options options) {
     options.shards = 1;
+    options.engine = skein::test::test_engine();
     options.time = time;
     options.on_open = [this](connection& who) { opened.push_back(who.id()); };
     options.on_closed = [this](connection& who, const close_reason& why) {

@@ -1,0 +1,189 @@
+// The same bytes, cut at random places, into both engines.
+
+#include "engine_comparison.hpp"
+#include "integration/deflate_peer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+using namespace engine_runs;
+using namespace std::string_literals;
+using skein::test::deflate_form;
+using skein::test::deflate_payload;
+
+namespace {
+
+constexpr engine_options plain{.max_message_bytes = 2'000, .max_message_frames = 8};
+constexpr engine_options deflating{.max_message_bytes = 2'000, .max_message_frames = 8, .compression = true};
+
+using dice = std::minstd_rand;
+
+std::string noise(std::size_t size, dice& random) {
+  std::string bytes(size, '\0');
+  for (auto& byte : bytes) byte = static_cast<char>(random() >> 7U);
+  return bytes;
+}
+std::string prose(std::size_t size, dice& random) {
+  const std::array<std::string_view, 8> words{"the ",         "quick ",           "brown fox ", "\xc3\xa9",
+                                              "\xe2\x82\xac", "\xf0\x9f\x98\x80", "jumps",      "!"};
+  std::string text;
+  while (text.size() < size) text += words[random() % words.size()];
+  return text;
+}
+std::string mostly_right_payload(dice& random) {
+  const auto size = random() % 4 == 0 ? random() % 2'100 : random() % 60;
+  auto text = random() % 5 == 0 ? noise(size, random) : prose(size, random);
+  if (random() % 20 == 0 && !text.empty()) text[random() % text.size()] = static_cast<char>(random());
+  return text;
+}
+
+/// A conversation as a client of good will has it, with a few slips.
+std::string conversation(dice& random, bool compression) {
+  std::string bytes;
+  const auto count = 1 + random() % 8;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto key = static_cast<std::uint32_t>(random() * 3);
+    switch (random() % 10) {
+      case 0:
+        bytes += frame(9, noise(random() % 126, random), {.key = key});
+        break;
+      case 1:
+        bytes += frame(10, noise(random() % 126, random), {.key = key});
+        break;
+      case 2:
+        if (random() % 4 == 0)
+          bytes += close_frame(static_cast<unsigned>(990 + random() % 30), prose(random() % 40, random));
+        break;
+      default: {
+        auto payload = mostly_right_payload(random);
+        const bool compressed = compression && random() % 2 == 0;
+        if (compressed) {
+          payload = deflate_payload(payload, {.level = static_cast<int>(random() % 10),
+                                              .window_bits = static_cast<int>(9 + random() % 7)});
+        }
+        const auto op = static_cast<unsigned>(1 + random() % 2);
+        const auto pieces = 1 + random() % 3;
+        for (std::uint32_t piece = 0; piece < pieces; ++piece) {
+          const auto size = piece + 1 == pieces ? payload.size() : random() % (payload.size() + 1);
+          bytes += frame(piece == 0 ? op : 0, std::string_view{payload}.substr(0, size),
+                         {.fin = piece + 1 == pieces, .rsv = compressed && piece == 0 ? 4U : 0U, .key = key});
+          payload.erase(0, size);
+          if (random() % 6 == 0) bytes += frame(9, "between", {.key = key});
+        }
+      }
+    }
+  }
+  return bytes;
+}
+
+void mutate(std::string& bytes, dice& random) {
+  const auto count = 1 + random() % 3;
+  for (std::uint32_t i = 0; i < count && !bytes.empty(); ++i) {
+    const auto at = random() % bytes.size();
+    switch (random() % 4) {
+      case 0:
+        bytes[at] = static_cast<char>(random());
+        break;
+      case 1:
+        bytes[at] = static_cast<char>(static_cast<unsigned char>(bytes[at]) ^ 1U << random() % 8);
+        break;
+      case 2:
+        bytes.erase(at, 1 + random() % 4);
+        break;
+      default:
+        bytes.insert(at, noise(1 + random() % 4, random));
+    }
+  }
+}
+
+std::string in_words(const events& log) {
+  std::string text;
+  for (const auto& one : log) {
+    text += std::to_string(static_cast<int>(one.what)) + ":" + std::to_string(one.number) + ":" +
+            std::to_string(one.bytes.size()) + " ";
+  }
+  return text;
+}
+
+void check_alike(const engine_options& options, const std::string& bytes, std::uint32_t seed) {
+  const auto result = compare(options, bytes, random_cuts(seed), random_cuts(seed + 1));
+  if (!result.alike) {
+    CAPTURE(seed);
+    CAPTURE(in_words(result.native));
+    CAPTURE(in_words(result.beast));
+    CHECK_MESSAGE(result.alike, result.difference);
+  }
+  auto native = options;
+  native.kind = engine::native;
+  CHECK(run(native, bytes) == result.native);
+}
+
+}  // namespace
+
+TEST_SUITE("engines") {
+  TEST_CASE("conversations, right ones and damaged ones") {
+    for (std::uint32_t seed = 0; seed < 1'500; ++seed) {
+      dice random{seed + 1};
+      auto bytes = conversation(random, false);
+      check_alike(plain, bytes, seed);
+      mutate(bytes, random);
+      check_alike(plain, bytes, seed);
+    }
+  }
+
+  TEST_CASE("conversations with compressed messages") {
+    for (std::uint32_t seed = 0; seed < 700; ++seed) {
+      dice random{seed + 1};
+      auto bytes = conversation(random, true);
+      check_alike(deflating, bytes, seed);
+      mutate(bytes, random);
+      check_alike(deflating, bytes, seed);
+    }
+  }
+
+  TEST_CASE("every first and second byte") {
+    for (unsigned first = 0; first < 256; ++first) {
+      for (unsigned second = 0; second < 256; second += second % 128 < 8 || second % 128 > 120 ? 1 : 37) {
+        std::string bytes{static_cast<char>(first), static_cast<char>(second)};
+        bytes += std::string(14, '\x03') + std::string(200, 'a');
+        check_alike(plain, bytes, first);
+        check_alike(plain, text_frame("begun", false) + bytes, first);
+      }
+    }
+  }
+
+  TEST_CASE("every two bytes in a close frame, and every close code") {
+    for (unsigned code = 0; code < 6'000; code += code < 1'100 || code > 4'900 ? 1 : 97) {
+      check_alike(plain, close_frame(code), code);
+      check_alike(plain, close_frame(code, "because"), code);
+    }
+  }
+
+  TEST_CASE("400 random streams of zlib: the native engine reads them all") {
+    const engine_options large{.max_message_bytes = 64 * 1024, .compression = true};
+    std::map<engine, int> read;
+    for (std::uint32_t seed = 0; seed < 400; ++seed) {
+      dice random{seed + 1};
+      const auto size = random() % (seed % 4 == 0 ? 60'000 : 3'000);
+      const auto payload = seed % 3 == 0 ? noise(size, random) : prose(size, random);
+      const deflate_form form{.level = static_cast<int>(seed % 10),
+                              .strategy = static_cast<int>(random() % 5),
+                              .window_bits = static_cast<int>(9 + random() % 7),
+                              .memory = static_cast<int>(1 + random() % 9),
+                              .full_flush = random() % 2 == 0,
+                              .block = random() % 2 == 0 ? 0 : 10 + random() % 5'000};
+      const auto deflated = deflate_payload(payload, form);
+      const auto half = random() % (deflated.size() + 1);
+      const auto bytes = frame(2, std::string_view{deflated}.substr(0, half), {.fin = false, .rsv = 4}) +
+                         frame(0, std::string_view{deflated}.substr(half));
+      for (const auto kind : {engine::native, engine::beast}) {
+        auto options = large;
+        options.kind = kind;
+        if (run(options, bytes, random_cuts(seed)) == events{got_binary(payload)}) ++read[kind];
+      }
+    }
+    CHECK(read[engine::native] == 400);
+    MESSAGE("Beast's engine read " << read[engine::beast] << " of 400");
+  }
+}
