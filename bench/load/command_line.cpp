@@ -190,6 +190,9 @@ class declaration {
     app.add_option("--warmup", settings.warmup_s, "seconds of load before it; 0 for none")
         ->check(CLI::Range(0.0, 600.0))
         ->capture_default_str();
+    app.add_option("--drain", settings.drain_s, "seconds after it in which the rest may still come")
+        ->check(CLI::Range(0.0, 600.0))
+        ->capture_default_str();
   }
 
   CLI::App& app_;
@@ -225,13 +228,13 @@ double command_line::usual_time_limit_s() const noexcept {
     case mode::storm:
       return base_s + storm.rounds * (storm.round_limit_s + storm.pause_s);
     case mode::slow:
-      return base_s + common.window.warmup_s + common.window.seconds + slow.stall_s;
+      return base_s + common.window.warmup_s + common.window.seconds + common.window.drain_s + slow.stall_s;
     case mode::echo:
     case mode::fanout:
     case mode::churn:
       break;
   }
-  return base_s + common.window.warmup_s + common.window.seconds;
+  return base_s + common.window.warmup_s + common.window.seconds + common.window.drain_s;
 }
 
 command_line parse_command_line(int argc, char** argv) {

@@ -74,6 +74,7 @@ class echo_load final : public load {
     auto all = tally_;
     all.lost += outstanding_;
     all.unsent = deferred_;
+    if (pace_) record_never_came(all.latency_ns);
     return all;
   }
 
@@ -183,11 +184,25 @@ class echo_load final : public load {
       if (window().contains(sent)) tally_.latency_ns.record(elapsed_ns(sent, now));
       return;
     }
-    const auto turn = std::uint64_t{peer.expected - peer.first};
-    const auto due = pace_->due_ns(turn * live_.size() + peer.slot);
+    const auto due = due_ns(peer, peer.expected - peer.first);
     if (!window().contains(due)) return;
     tally_.latency_ns.record(elapsed_ns(due, now));
     tally_.service_ns.record(elapsed_ns(sent, now));
+  }
+
+  /// When the message that was the `turn`-th of its connection was due.
+  [[nodiscard]] std::int64_t due_ns(const peer_state& peer, std::uint32_t turn) const noexcept {
+    return pace_->due_ns(std::uint64_t{turn} * live_.size() + peer.slot);
+  }
+
+  /// What has not come back by now took at least so long; without it a server that stops answering looks
+  /// fast.
+  void record_never_came(histogram& latency_ns) const {
+    for (const auto& peer : peers_) {
+      for (auto turn = peer.expected - peer.first; turn < peer.scheduled; ++turn)
+        if (const auto due = due_ns(peer, turn); window().contains(due))
+          latency_ns.record(elapsed_ns(due, driver().read_time_ns()));
+    }
   }
 
   /// An answer that belongs to a later message than expected says that those before it were lost; without

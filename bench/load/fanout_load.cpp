@@ -63,8 +63,17 @@ fanout_tally fanout_load::result() const {
   auto all = tally_;
   for (auto sequence = local_done_; sequence != published(); ++sequence)
     all.missing += receivers_ - arrivals_[sequence & ring_mask_];
-  if (pace_ && started_ && !publisher_gone_)
-    for (auto slot = next_slot_; pace_->due_ns(slot) < window().end_ns && stopped(); ++slot) ++all.unsent;
+  if (!pace_ || !started_ || publisher_gone_ || !stopped()) return all;
+  // What has not arrived by now took at least so long.
+  const auto still_waits = [&](std::int64_t due) {
+    if (window().contains(due)) all.last_delivery_ns.record(elapsed_ns(due, driver().read_time_ns()));
+  };
+  for (auto sequence = channel_.done.load(); sequence != published(); ++sequence)
+    still_waits(channel_.of(sequence).due_ns);
+  for (auto slot = next_slot_; pace_->due_ns(slot) < window().end_ns; ++slot) {
+    ++all.unsent;
+    still_waits(pace_->due_ns(slot));
+  }
   return all;
 }
 

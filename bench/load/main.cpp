@@ -6,7 +6,7 @@
 #include <csignal>
 #include <sys/resource.h>
 
-#include <algorithm>
+#include <cmath>
 #include <exception>
 #include <iostream>
 #include <stdexcept>
@@ -63,7 +63,7 @@ int run(const command_line& chosen) {
     if (host.interrupted()) {
       out.note("the run was interrupted, and is shorter than asked for");
     } else if (host.out_of_time()) {
-      out.note("the time limit of " + std::to_string(host.time_limit_s()) + " s ended the run");
+      out.note("the time limit of " + std::to_string(std::lround(host.time_limit_s())) + " s ended the run");
       good = false;
     }
     out.add_flag("interrupted", host.interrupted());

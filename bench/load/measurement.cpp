@@ -10,7 +10,6 @@ namespace {
 
 // A server may answer the handshake before it has added the connection to its audience.
 constexpr double settle_s = 0.2;
-constexpr double drain_patience_s = 5;
 
 // The load generator is the bottleneck when it has no time left while the server still has some.
 constexpr double load_busy = 0.95;
@@ -112,7 +111,7 @@ void run_window(team& crew, measurement& measured, const window_settings& settin
   crew.wait("measuring", settings.seconds, broken);
   measured.end();
   crew.each([](load& work) { work.end_window(); });
-  crew.drain("waiting for the rest", drain_patience_s,
+  crew.drain("waiting for the rest", settings.drain_s,
              [](const load& work) { return work.finished() || work.broken(); });
 }
 

@@ -20,6 +20,7 @@ namespace skein::bench {
 struct window_settings {
   double warmup_s = 1;
   double seconds = 5;
+  double drain_s = 5;  // for what is under way at its end
   pid_t pid = 0;
 };
 

@@ -11,7 +11,6 @@ namespace skein::bench {
 namespace {
 
 constexpr double settle_s = 0.2;
-constexpr double catch_up_patience_s = 10;
 
 /// How many subscribers of each thread stop reading; one of each goes on.
 std::vector<std::uint32_t> slow_shares(const fanout_crew& made, double percent) {
@@ -59,7 +58,7 @@ bool run_slow(const run_context& run, const slow_options& options) {
     work.end_window();
     work.resume();
   });
-  crew.drain("reading again", catch_up_patience_s, [](const load& work) {
+  crew.drain("reading again", run.common.window.drain_s, [](const load& work) {
     return (work.finished() && static_cast<const fanout_load&>(work).stalled_caught_up()) || work.broken();
   });
   const auto during = take_latency(crew);

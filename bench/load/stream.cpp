@@ -80,8 +80,10 @@ stream::moved stream::read_tls(std::span<char> room) {
     const int result = ::SSL_read_ex(session_, room.data() + total, room.size() - total, &got);
     if (result != 1) {
       const auto what = tls_status(result, "TLS");
-      // What came before an end is served first: the end shows itself again.
-      return total != 0 ? moved{status::done, total} : moved{what, 0};
+      if (total == 0) return {what, 0};
+      // What came before an end is served first. The end shows itself again, but not to epoll.
+      wants_read_again_ = what != status::again;
+      return {status::done, total};
     }
     total += got;
   } while (total < room.size() && ::SSL_has_pending(session_) == 1);
