@@ -3,16 +3,20 @@
 
 The server runs on one core, the load generator on another. Servers take turns within a round and the figures are
 medians over the rounds, because on a shared machine one run may differ from the next by a quarter. Compare
-ratios, and take no difference below a tenth for one.
+ratios, and take no difference below a tenth for one. The result is a page, BUILD-DIR/bench/comparison.html, with all
+figures beside it as JSON.
 """
 
 import argparse
 import dataclasses
+import datetime
 import json
 import os
 import pathlib
-import platform
 import re
+import resource
+import shlex
+import shutil
 import signal
 import statistics
 import subprocess
@@ -20,7 +24,10 @@ import sys
 import tempfile
 import time
 
+from report import machine
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+PEERS = ROOT / "bench" / "peers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +35,34 @@ class Server:
     """A program that prints `listening on ADDRESS:PORT` and serves /echo and /broadcast until SIGTERM."""
 
     name: str
-    program: str
+    label: str
+    program: str = ""  # an executable of the build directory
+    script: str = ""  # or a script in peers/, for an interpreter in which a module must be found
+    interpreters: tuple = ()
+    probe: tuple = ()
     arguments: tuple = ("--port", "0")
     usual: bool = True  # takes part unless --servers says otherwise
+    pinned: bool = True  # to one core, with the load on the other; else both run on all cores
+
+    def command(self, build):
+        """The command line, or None where it cannot be run."""
+        if self.program:
+            return [str(build / self.program)] if (build / self.program).exists() else None
+        for interpreter in self.interpreters:
+            found = shutil.which(interpreter)
+            if found and subprocess.run([found, *self.probe], stdin=subprocess.DEVNULL, capture_output=True,
+                                        env=environment()).returncode == 0:
+                return [found, str(PEERS / self.script)]
+        return None
+
+    def missing(self):
+        return f"{self.program} is not built" if self.program else f"{' '.join(self.probe)} fails"
+
+
+def environment():
+    """Debian keeps Node's modules where only its own node looks for them."""
+    path = os.environ.get("NODE_PATH")
+    return {**os.environ, "NODE_PATH": f"{path}:/usr/share/nodejs" if path else "/usr/share/nodejs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,59 +70,108 @@ class Scenario:
     name: str
     about: str
     mode: str
+    title: str = ""
+    group: str = "core"  # where the page shows it
+    x: float = 0  # its place on the axis of its group
     path: str = "/echo"
     arguments: tuple = ()
     metric: str = "server_cpu_us_per_message"
-    rate: str = "messages_per_s"
+    rate: str = "messages_per_s"  # empty where there is none
     unit: str = "us/message"
     timed: bool = True  # has a window, and so takes --seconds and --warmup
+    longer: float = 1  # times --seconds
+    rounds: int = 1000  # at most
+    latency: str = ""  # the name of its distribution in the report
     only: tuple = ()  # the servers that can do it; empty for all
+    all_cores: bool = False  # those that use all cores take part
+    not_run: tuple = ()  # servers too slow for it
     server_arguments: tuple = ()
+    needs: str = ""  # an option that the load generator must have
     baseline: str = ""  # the scenario that this one is a variant of, on the same server
 
+    def takes(self, server):
+        if self.only:
+            return server.name in self.only
+        return (server.pinned or self.all_cores) and server.name not in self.not_run
+
+
+SKEIN = ("--port", "0", "--address", "127.0.0.1", "--bench-routes", "--max-connections", "15000", "--examples=false",
+         "--shards")
 
 SERVERS = (
-    Server("raw", "bench-raw-epoll"),
-    Server(
-        "skein",
-        "skein-server",
-        ("--port", "0", "--address", "127.0.0.1", "--shards", "1", "--bench-routes",
-         "--max-connections", "15000", "--examples=false"),
-    ),
-    Server("textbook", "bench-textbook-beast"),
-    Server("textbook-whole", "bench-textbook-beast", ("--port", "0", "--whole-messages"), usual=False),
+    Server("raw", "bare epoll loop", "bench-raw-epoll"),
+    Server("skein", "Skein, 1 shard", "skein-server", arguments=(*SKEIN, "1")),
+    Server("skein-all", "Skein, all cores", "skein-server", arguments=(*SKEIN, "0"), pinned=False),
+    Server("textbook", "Beast, textbook", "bench-textbook-beast"),
+    Server("textbook-whole", "Beast, whole messages", "bench-textbook-beast", usual=False,
+           arguments=("--port", "0", "--whole-messages")),
+    Server("websocketpp", "WebSocket++", "bench-websocketpp"),
+    Server("libwebsockets", "libwebsockets", "bench-libwebsockets"),
+    Server("gorilla", "gorilla (Go)", "bench-gorilla"),
+    Server("gorilla-all", "gorilla, all cores", "bench-gorilla", usual=False, pinned=False),
+    Server("ws", "ws (Node)", script="ws.js", interpreters=("node",), probe=("-e", "require('ws')")),
+    Server("websockets", "websockets (Python)", script="websockets_server.py",
+           interpreters=("python3", "/usr/bin/python3"), probe=("-c", "import websockets")),
 )
 
 
-def fanout(name, about, window, **more):
+def echo(name, about, connections, size, depth, **more):
+    arguments = ("--connections", str(connections), "--size", str(size), "--depth", str(depth))
+    return Scenario(name, about, "echo", arguments=arguments, latency="latency", **more)
+
+
+def fanout(name, about, window, subscribers=1000, **more):
     more.setdefault("path", "/broadcast")
-    arguments = ("--subscribers", "1000", "--window", str(window), *more.pop("arguments", ("--size", "128")))
+    arguments = ("--subscribers", str(subscribers), "--window", str(window),
+                 *more.pop("arguments", ("--size", "128")))
     return Scenario(name, about, "fanout", arguments=arguments, metric="server_cpu_us_per_delivery",
-                    rate="deliveries_per_s", unit="us/delivery", **more)
+                    rate="deliveries_per_s", unit="us/delivery", latency="last_delivery", **more)
 
 
 JSON_1K = ("--size", "1024", "--json-payload")
+SIZES = {16: "16", 64: "64", 256: "256", 1024: "1k", 4096: "4k", 16384: "16k", 65536: "64k"}
 
 SCENARIOS = (
-    Scenario("echo", "echo 64 B, 100 clients, 1 outstanding", "echo",
-             arguments=("--connections", "100", "--size", "64", "--depth", "1")),
-    Scenario("echo-depth-16", "echo 64 B, 100 clients, 16 outstanding each", "echo",
-             arguments=("--connections", "100", "--size", "64", "--depth", "16")),
-    Scenario("echo-16k", "echo 16 KiB, 16 clients, 1 outstanding", "echo",
-             arguments=("--connections", "16", "--size", "16384", "--depth", "1")),
-    fanout("fanout", "1,000 subscribers, 128 B, 1 outstanding", 1),
-    fanout("fanout-window-64", "1,000 subscribers, 128 B, 64 outstanding", 64),
-    Scenario("idle", "anonymous memory of each of 10,000 idle connections", "idle",
-             arguments=("--connections", "10000"), metric="server_bytes_per_connection",
-             rate="handshakes_per_s", unit="B/connection", timed=False),
-    fanout("fanout-json", "1,000 subscribers, 1 KiB of JSON, 1 outstanding", 1, arguments=JSON_1K,
-           only=("skein",)),
-    fanout("fanout-json-deflate", "the same, compressed", 1, arguments=(*JSON_1K, "--deflate"),
-           only=("skein",), server_arguments=("--compression",), baseline="fanout-json"),
-    fanout("fanout-awaited", "as fanout, each broadcast awaited", 1, path="/broadcast-awaited",
-           only=("skein",), baseline="fanout"),
-    fanout("fanout-awaited-window-64", "as fanout-window-64, each broadcast awaited", 64,
-           path="/broadcast-awaited", only=("skein",), baseline="fanout-window-64"),
+    echo("echo", "echo 64 B, 100 clients, 1 outstanding", 100, 64, 1, title="Echo, one at a time", all_cores=True),
+    echo("echo-depth-16", "echo 64 B, 100 clients, 16 outstanding each", 100, 64, 16, title="Echo, 16 outstanding",
+         all_cores=True),
+    fanout("fanout", "1,000 subscribers, 128 B, 1 outstanding", 1, title="Fan-out, one at a time", all_cores=True),
+    fanout("fanout-window-64", "1,000 subscribers, 128 B, 64 outstanding", 64, title="Fan-out, 64 outstanding",
+           all_cores=True),
+    fanout("fanout-rate", "1,000 subscribers, 128 B, 40 messages a second on a timetable", 1, all_cores=True,
+           title="Fan-out, 40 messages a second", group="rate", needs="fanout --rate", longer=2,
+           arguments=("--size", "128", "--rate", "40")),
+    Scenario("idle", "anonymous memory of each of 10,000 idle connections", "idle", title="An idle connection",
+             group="idle", arguments=("--connections", "10000"), metric="server_bytes_per_connection",
+             rate="handshakes_per_s", unit="B/connection", timed=False, rounds=2),
+    *(echo(f"echo-{name}", f"echo {size:,} B, 16 clients, 1 outstanding", 16, size, 1, group="size", x=size, rounds=2,
+           title=f"Echo of {size:,} B") for size, name in SIZES.items()),
+    *(fanout(f"fanout-{subscribers}", f"{subscribers:,} subscribers, 128 B, 1 outstanding", 1, subscribers,
+             group="subscribers", x=subscribers, rounds=2,
+             title=f"{subscribers:,} subscribers")
+      for subscribers in (10, 100, 10000)),
+    Scenario("churn", "connect, one echo, close: 64 at a time, as often as they can", "churn",
+             title="Connect, one echo, close", group="life", arguments=("--connections", "64"),
+             metric="server_cpu_us_per_connection", rate="connections_per_s", unit="us/connection", needs="churn",
+             latency="served"),
+    Scenario("storm", "1,000 connections are cut and return, each with one echo", "storm", title="1,000 return at once",
+             group="life", arguments=("--connections", "1000", "--rounds", "3", "--pause", "0.2"),
+             metric="server_cpu_us_per_return", rate="", unit="us/return", timed=False, needs="storm", rounds=2,
+             latency="return"),
+    Scenario("slow", "100 subscribers, 8 KiB, 250 messages a second; 10 of them do not read for 3 s", "slow",
+             path="/broadcast", title="A tenth does not read", group="slow",
+             arguments=("--subscribers", "100", "--size", "8192", "--rate", "250", "--stall", "3", "--seconds", "1",
+                        "--warmup", "0.3"),
+             metric="server_cpu_us_per_delivery", rate="deliveries_per_s", unit="us/delivery", timed=False,
+             needs="slow", rounds=1, latency="during"),
+    fanout("fanout-json", "1,000 subscribers, 1 KiB of JSON, 1 outstanding", 1, arguments=JSON_1K, title="JSON",
+           only=("skein",), group="variant"),
+    fanout("fanout-json-deflate", "the same, compressed", 1, arguments=(*JSON_1K, "--deflate"), title="compressed",
+           only=("skein",), server_arguments=("--compression",), baseline="fanout-json", group="variant"),
+    fanout("fanout-awaited", "as fanout, each broadcast awaited", 1, path="/broadcast-awaited", title="awaited",
+           only=("skein",), baseline="fanout", group="variant"),
+    fanout("fanout-awaited-window-64", "as fanout-window-64, each broadcast awaited", 64, title="awaited, 64",
+           path="/broadcast-awaited", only=("skein",), baseline="fanout-window-64", group="variant"),
 )
 
 
@@ -117,22 +198,36 @@ def move_to_own_session():
         return False
 
 
-def pinned_to(core):
-    return None if core is None else lambda: os.sched_setaffinity(0, {core})
+def prepared(cores):
+    """What a child does before it becomes the program: it goes to its cores, and may open as many files as it can."""
+    def prepare():
+        os.sched_setaffinity(0, cores)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return prepare
+
+
+def cores_of(server):
+    """Of the server and of the load."""
+    available = sorted(os.sched_getaffinity(0))
+    if not server.pinned or len(available) < 2:
+        return set(available), set(available)
+    return {available[0]}, {available[1]}
 
 
 class RunningServer:
     """Starts a server, and ends it whatever happens in between."""
 
-    def __init__(self, server, build, extra, core):
-        self.command = [str(build / server.program), *server.arguments, *extra]
-        self.core = core
+    def __init__(self, server, command, extra):
+        self.command = [*command, *server.arguments, *extra]
+        self.cores = cores_of(server)[0]
 
     def __enter__(self):
         # A file rather than a pipe: a server that logs much would stop at a full pipe.
         self.output = tempfile.TemporaryFile()
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.output,
-                                        stderr=subprocess.STDOUT, preexec_fn=pinned_to(self.core))
+                                        stderr=subprocess.STDOUT, env=environment(),
+                                        preexec_fn=prepared(self.cores))
         try:
             self.address = self.wait_for_address()
         except BaseException:
@@ -169,23 +264,25 @@ class RunningServer:
         self.stop()
 
 
-def run_load(scenario, server, build, options, core):
+def run_load(scenario, server, build, options, cores):
     """One run of the load generator; returns its report."""
     command = [str(build / "skein-bench"), scenario.mode, *scenario.arguments, "--json",
                "--url", f"ws://{server.address}{scenario.path}", "--pid", str(server.process.pid)]
     patience_s = 60
     if scenario.timed:
-        command += ["--seconds", str(options.seconds), "--warmup", str(options.warmup)]
-        patience_s += options.seconds + options.warmup
+        seconds = options.seconds * scenario.longer
+        command += ["--seconds", str(seconds), "--warmup", str(options.warmup)]
+        patience_s += seconds + options.warmup
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=patience_s, preexec_fn=pinned_to(core))
+                              timeout=patience_s, preexec_fn=prepared(cores))
     except subprocess.TimeoutExpired:
         raise Failure(f"{' '.join(command)} did not end in {patience_s} s") from None
     try:
         report = json.loads(done.stdout)
     except ValueError:
         raise Failure(f"{' '.join(command)} failed: {done.stderr.strip()}") from None
+    report.setdefault("load_was_bottleneck", False)
     if "--deflate" in scenario.arguments and not report["deflate"]:
         report["ok"] = False  # or the figure would be that of another scenario
     if server.process.poll() is not None:
@@ -202,6 +299,7 @@ def median(reports, key):
 class Results:
     def __init__(self):
         self.reports = {}  # (scenario, server) -> reports, in the order of the rounds
+        self.stopped = False
 
     def add(self, scenario, server, report):
         self.reports.setdefault((scenario.name, server.name), []).append(report)
@@ -235,19 +333,43 @@ class Results:
         return text
 
     def rate(self, scenario, server_name):
-        value = median(self.of(scenario.name, server_name), scenario.rate)
+        value = median(self.of(scenario.name, server_name), scenario.rate) if scenario.rate else None
         return "-" if value is None else f"{value:,.0f}"
 
-    def as_json(self, options, quiet):
+    def as_json(self, scenarios, servers, options, quiet):
+        latencies = {scenario.name: f"{scenario.latency}_histogram_us" for scenario in scenarios}
         return {
-            "machine": {"kernel": platform.release(), "processors": os.cpu_count(), "own_weight": quiet},
+            "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": shlex.join(["bench/compare.py", *sys.argv[1:]]),
+            "machine": {**machine.describe(), "own_weight": quiet},
+            "versions": machine.versions(options.build_dir),
             "rounds": options.rounds,
             "seconds": options.seconds,
+            "warmup": options.warmup,
+            "servers": [{"name": server.name, "label": server.label, "pinned": server.pinned} for server in servers],
+            "scenarios": [
+                {**dataclasses.asdict(scenario), "seconds": options.seconds * scenario.longer,
+                 "rounds": min(options.rounds, scenario.rounds)} for scenario in scenarios
+            ],
             "results": [
-                {"scenario": scenario, "server": server, "reports": reports}
+                {"scenario": scenario, "server": server, **with_merged_histogram(reports, latencies[scenario])}
                 for (scenario, server), reports in self.reports.items()
             ],
         }
+
+
+def with_merged_histogram(reports, wanted):
+    """The distribution of all rounds together. Those of single rounds, and of other latencies, are long and nobody asks
+    for them."""
+    counts = {}
+    for report in reports:
+        for edge, count in report.get(wanted, ()):
+            counts[edge] = counts.get(edge, 0) + count
+    return {
+        "reports": [{key: value for key, value in report.items() if not key.endswith("_histogram_us")}
+                    for report in reports],
+        "histogram_us": sorted(counts.items()),
+    }
 
 
 def print_table(title, header, rows):
@@ -279,43 +401,79 @@ def print_results(results, scenarios, servers, rounds):
         print("! messages or connections were lost: the figure is not one to rely on")
 
 
-def run_all(scenarios, servers, options, cores):
+def plan(scenarios, servers, rounds):
+    """Servers take turns within a scenario, scenarios within a round."""
+    return [(turn, scenario, server) for turn in range(1, rounds + 1) for scenario in scenarios
+            if turn <= scenario.rounds for server in servers if scenario.takes(server)]
+
+
+def run_all(runs, commands, options):
     results = Results()
-    for turn in range(1, options.rounds + 1):
-        for scenario in scenarios:
-            for server in servers:
-                if scenario.only and server.name not in scenario.only:
-                    continue
-                print(f"round {turn} of {options.rounds}: {scenario.name}, {server.name}", file=sys.stderr)
-                try:
-                    with RunningServer(server, options.build_dir, scenario.server_arguments, cores[0]) as running:
-                        report = run_load(scenario, running, options.build_dir, options, cores[1])
-                except Failure as failure:
-                    print(failure, file=sys.stderr)
-                    report = {"ok": False, "load_was_bottleneck": False, "notes": [str(failure)]}
-                if not report["ok"]:
-                    problem = report.get("first_problem", "; ".join(report["notes"]))
-                    print(f"  not everything arrived: {problem}", file=sys.stderr)
-                results.add(scenario, server, report)
+    begin = time.monotonic()
+    for done, (turn, scenario, server) in enumerate(runs):
+        spent = time.monotonic() - begin
+        left = f", about {spent / done * (len(runs) - done) / 60:.0f} min left" if done >= 20 else ""
+        print(f"{done + 1} of {len(runs)}{left}: round {turn}, {scenario.name}, {server.name}", file=sys.stderr)
+        try:
+            with RunningServer(server, commands[server.name], scenario.server_arguments) as running:
+                report = run_load(scenario, running, options.build_dir, options, cores_of(server)[1])
+        except Failure as failure:
+            print(failure, file=sys.stderr)
+            report = {"ok": False, "load_was_bottleneck": False, "notes": [str(failure)]}
+        except KeyboardInterrupt:
+            print("stopped: what follows is of the runs so far", file=sys.stderr)
+            results.stopped = True
+            break
+        if not report["ok"]:
+            problem = report.get("first_problem", "; ".join(report["notes"]))
+            print(f"  not everything arrived: {problem}", file=sys.stderr)
+        results.add(scenario, server, report)
     return results
 
 
-def chosen_scenarios(names):
+def help_of(build, *mode):
+    return subprocess.run([str(build / "skein-bench"), *mode, "--help"], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True).stdout
+
+
+def chosen_scenarios(names, build):
     """In the order of the table, with the baselines of those that are variants."""
     wanted = set(names or (scenario.name for scenario in SCENARIOS))
     wanted |= {scenario.baseline for scenario in SCENARIOS if scenario.name in wanted and scenario.baseline}
-    return [scenario for scenario in SCENARIOS if scenario.name in wanted]
+    chosen = [scenario for scenario in SCENARIOS if scenario.name in wanted]
+    able = {}
+    for needed in sorted({scenario.needs for scenario in chosen if scenario.needs}):
+        mode, *option = needed.split()
+        modes, described = help_of(build), help_of(build, mode)
+        able[needed] = bool(re.search(rf"^ +{mode}\b", modes, re.MULTILINE)) and all(o in described for o in option)
+        if not able[needed]:
+            print(f"this skein-bench has no {needed}", file=sys.stderr)
+    return [scenario for scenario in chosen if able.get(scenario.needs, True)]
 
 
 def chosen_servers(names, build):
-    """Those asked for must be there; of the usual ones, those that were built."""
+    """Those asked for must be there; of the usual ones, those that were built. With the commands that start them."""
     chosen = [server for server in SERVERS if (server.name in names if names else server.usual)]
-    missing = [server for server in chosen if not (build / server.program).exists()]
+    commands = {server.name: server.command(build) for server in chosen}
+    missing = [server for server in chosen if not commands[server.name]]
     for server in missing:
-        print(f"{server.name}: {build / server.program} is not built", file=sys.stderr)
+        print(f"{server.name} is left out: {server.missing()}", file=sys.stderr)
     if names and missing or not (build / "skein-bench").exists():
         sys.exit("build it first, with -DSKEIN_BUILD_BENCH=ON")
-    return [server for server in chosen if server not in missing]
+    return [server for server in chosen if server not in missing], commands
+
+
+def write_page(results_file, page, svg):
+    """In a Python that has matplotlib: the one that runs this may be another than the system's."""
+    command = [str(ROOT / "bench" / "report" / "page.py"), str(results_file), "--output", str(page)]
+    if svg:
+        command += ["--svg", str(svg)]
+    for interpreter in dict.fromkeys((sys.executable, "/usr/bin/python3")):
+        if os.access(interpreter, os.X_OK) and subprocess.run(
+                [interpreter, "-c", "import matplotlib"], capture_output=True).returncode == 0:
+            return subprocess.run([interpreter, *command]).returncode == 0
+    print("no page: no Python with matplotlib (Debian: python3-matplotlib)", file=sys.stderr)
+    return True
 
 
 def command_line():
@@ -325,10 +483,16 @@ def command_line():
     parser.add_argument("--scenario", action="append", metavar="NAME", choices=[s.name for s in SCENARIOS],
                         help="only this one; repeatable")
     parser.add_argument("--servers", help="comma-separated, of: " + ", ".join(s.name for s in SERVERS))
-    parser.add_argument("--seconds", type=float, default=3, help="length of each measured window (default: 3)")
-    parser.add_argument("--warmup", type=float, default=1, help="load before it, in seconds (default: 1)")
+    parser.add_argument("--seconds", type=float, default=1, help="length of each measured window (default: 1)")
+    parser.add_argument("--warmup", type=float, default=0.3, help="load before it, in seconds (default: 0.3)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is run (default: 3)")
     parser.add_argument("--json", metavar="FILE", help="write every report of every run there")
+    parser.add_argument("--output", metavar="PAGE", type=pathlib.Path,
+                        help="the page, or a folder for it (default: BUILD-DIR/bench/comparison.html; a run of "
+                             "chosen scenarios or servers writes one only when this is given)")
+    parser.add_argument("--svg", metavar="FOLDER", type=pathlib.Path, help="write the main plots there, one SVG each")
+    parser.add_argument("--from-json", metavar="FILE", type=pathlib.Path,
+                        help="measure nothing: make the page of earlier results")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     options = parser.parse_args()
     options.servers = options.servers.split(",") if options.servers else []
@@ -340,25 +504,43 @@ def command_line():
     return options
 
 
+def page_path(options):
+    path = options.output
+    if path is None:
+        return None if options.scenario or options.servers else options.build_dir / "bench" / "comparison.html"
+    return path if path.suffix in (".html", ".htm") else path / "comparison.html"
+
+
 def main():
     options = command_line()
     if options.list:
         for scenario in SCENARIOS:
             print(f"{scenario.name:26} {scenario.about}")
         return 0
-    servers = chosen_servers(options.servers, options.build_dir)
-    scenarios = [scenario for scenario in chosen_scenarios(options.scenario)
-                 if not scenario.only or any(server.name in scenario.only for server in servers)]
+    page = page_path(options)
+    if options.from_json:
+        return 0 if write_page(options.from_json, page, options.svg) else 1
+    servers, commands = chosen_servers(options.servers, options.build_dir)
+    scenarios = [scenario for scenario in chosen_scenarios(options.scenario, options.build_dir)
+                 if any(scenario.takes(server) for server in servers)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended on the way out
     quiet = move_to_own_session()
     if not quiet:
         print("no right to a higher weight: expect more noise", file=sys.stderr)
-    available = sorted(os.sched_getaffinity(0))
-    cores = available[:2] if len(available) >= 2 else (None, None)
-    results = run_all(scenarios, servers, options, cores)
+    results = run_all(plan(scenarios, servers, options.rounds), commands, options)
     print_results(results, scenarios, servers, options.rounds)
+    text = json.dumps(results.as_json(scenarios, servers, options, quiet)) + "\n"
     if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(results.as_json(options, quiet), indent=1) + "\n")
+        pathlib.Path(options.json).write_text(text)
+    if page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        beside = page.with_suffix(".json")
+        beside.write_text(text)
+        if not write_page(beside, page, options.svg):
+            return 1
+        print(f"\nfile://{page.resolve()}")
+    if results.stopped:
+        return 130
     return 0 if results.all_ok() else 1
 
 
