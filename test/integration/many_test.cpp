@@ -1,6 +1,8 @@
 // As many connections as the file limit allows, in a process of their own: the report of a broadcast is exact
 // while some stop reading and some are killed.
 
+#include "test_engine.hpp"
+
 #include <skein/manager.hpp>
 #include <skein/server.hpp>
 #include <skein/testing.hpp>
@@ -150,7 +152,7 @@ TEST_SUITE("many connections") {
     ::close(answers[1]);
 
     manager_options options;
-    options.engine = test_engine();
+    options.engine = skein::test::test_engine();
     options.max_connections = all;
     options.limits.ping_interval = 0s;
     options.limits.write_timeout = 0s;
