@@ -465,7 +465,9 @@ def chosen_servers(names, build):
 
 def write_page(results_file, page, svg):
     """In a Python that has matplotlib: the one that runs this may be another than the system's."""
-    command = [str(ROOT / "bench" / "report" / "page.py"), str(results_file), "--output", str(page)]
+    command = [str(ROOT / "bench" / "report" / "page.py"), str(results_file)]
+    if page:
+        command += ["--output", str(page)]
     if svg:
         command += ["--svg", str(svg)]
     for interpreter in dict.fromkeys((sys.executable, "/usr/bin/python3")):
@@ -484,7 +486,7 @@ def command_line():
                         help="only this one; repeatable")
     parser.add_argument("--servers", help="comma-separated, of: " + ", ".join(s.name for s in SERVERS))
     parser.add_argument("--seconds", type=float, default=1, help="length of each measured window (default: 1)")
-    parser.add_argument("--warmup", type=float, default=0.3, help="load before it, in seconds (default: 0.3)")
+    parser.add_argument("--warmup", type=float, default=0.4, help="load before it, in seconds (default: 0.4)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is run (default: 3)")
     parser.add_argument("--json", metavar="FILE", help="write every report of every run there")
     parser.add_argument("--output", metavar="PAGE", type=pathlib.Path,
@@ -507,7 +509,7 @@ def command_line():
 def page_path(options):
     path = options.output
     if path is None:
-        return None if options.scenario or options.servers else options.build_dir / "bench" / "comparison.html"
+        return None if options.scenario or options.servers or (options.from_json and options.svg) else options.build_dir / "bench" / "comparison.html"
     return path if path.suffix in (".html", ".htm") else path / "comparison.html"
 
 

@@ -72,7 +72,7 @@ def rate_plot(results, scenario):
                        rate_entries(results, scenario), f"{what} for each second (log)")
 
 
-def time_plot(results, scenario, key, scale, label, axis, text_of=None):
+def time_plot(results, scenario, key, scale, label, axis, text_of=None, room=0.42):
     entries = []
     for server in results.servers():
         value = results.median(scenario, server, key)
@@ -82,7 +82,8 @@ def time_plot(results, scenario, key, scale, label, axis, text_of=None):
                 scenario, server, key, lambda v: microseconds(v * scale))
             entries.append((server, results.labels[server], value * scale,
                             text_of(server, shown) if text_of else shown, tip))
-    return plots.lanes(f"{key}-{scenario}", label, sorted(entries, key=lambda entry: entry[2]), axis, plain_time)
+    return plots.lanes(f"{key}-{scenario}", label, sorted(entries, key=lambda entry: entry[2]), axis, plain_time,
+                       room=room)
 
 
 def return_plot(results, scenario):
@@ -101,7 +102,7 @@ def slow_plot(results, scenario):
         before = results.median(scenario, server, "before_p99_us")
         return f"{shown}, before {microseconds(before)}" if before else shown
     return time_plot(results, scenario, "during_p99_us", 1, "99th percentile of those that read, during the stall",
-                     "99 % took no longer, during the stall (log)", text)
+                     "99 % took no longer, during the stall (log)", text, 0.8)
 
 
 def slow_table(results, scenario):
@@ -362,6 +363,9 @@ to write. Each peer is a small server of <code>bench/peers</code>, written as it
 compression, TLS or logging; anyone who can make one faster is welcome to.</li>
 <li><b>Memory</b> is anonymous memory, which the server got from the system, over what it had before the connections came, without
 kernel buffers. A collector (Go, Node, Python) may hold more than it needs.</li>
+<li><b>Subscribers that do not read.</b> The kernel takes a few MiB for each of them before a server notices anything. After that
+Skein and the textbook server close a subscriber with too much waiting, gorilla one with 256 messages waiting; the others
+keep what is waiting in memory, up to 64 MiB here, and Python's broadcast without a limit.</li>
 <li><b>What was checked.</b> Every echo by number and size, one in 64 byte by byte; every subscriber must see each message once and
 in order. A figure with <b>!</b> comes from a run in which something was lost; <b>*</b> marks a rate at which the load
 generator had no time left while the server had: the cost holds, the rate is the load generator's.</li>

@@ -185,7 +185,7 @@ def limits(values, below=1.35, above=1.35):
     return min(values) / below, max(values) * above
 
 
-def lanes(name, label, entries, unit, axis_label=plain, reference=None):
+def lanes(name, label, entries, unit, axis_label=plain, reference=None, room=0.42):
     """A lane for each server, a dot where its value is: what a range of a thousand needs, where bars would mislead.
     `entries`: server, its label, value, text beside the dot, tip."""
     drawing = Drawing(4.7, 0.62 + 0.255 * len(entries), name)
@@ -194,7 +194,7 @@ def lanes(name, label, entries, unit, axis_label=plain, reference=None):
     low, high = limits(values + ([reference] if reference else []))
     spread = high / low
     axes.set_xscale("log")
-    axes.set_xlim(low, high * spread ** 0.42)
+    axes.set_xlim(low, high * spread ** room)
     axes.set_ylim(len(entries) - 0.45, -0.55)
     if reference:
         axes.axvline(reference, color=stand_in("raw"), linewidth=1, linestyle=(0, (2, 2)), zorder=1)
