@@ -137,7 +137,8 @@ void client_socket::on_readable() {
   if (state_ == state::upgrading) bytes.remove_prefix(read_handshake(bytes));
   if (state_ == state::open || state_ == state::closing) bytes.remove_prefix(read_frames(bytes));
   if (state_ == state::closed) return;
-  if (!out_.empty() && !awaits_writable_) output();  // over TLS a write may have waited for this read
+  if (!out_.empty() && !queued_ && !awaits_writable_)
+    output();  // over TLS a write may have waited for this read
   if (bytes.empty() && kept == 0) return;
   if (bytes.empty())
     std::string{}.swap(in_);

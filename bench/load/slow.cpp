@@ -65,6 +65,7 @@ bool run_slow(const run_context& run, const slow_options& options) {
   const auto all = crew.result();
   auto tally = crew.tally();
   tally.lost -= all.stalled_ended;
+  if (tally.lost + tally.refused == 0) tally.first_problem.clear();  // the end of a slow one is none
 
   auto& out = run.out;
   run.begin_report("slow", made.channel.threads);

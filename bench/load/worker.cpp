@@ -92,12 +92,22 @@ void worker::abandon_overdue(std::int64_t now) {
   }
 }
 
+int worker::wait_for_events(std::span<epoll_event> ready, std::int64_t longest_ns) noexcept {
+  const auto room = static_cast<int>(ready.size());
+  if (waits_exactly_) {
+    const timespec longest{.tv_sec = 0, .tv_nsec = longest_ns};
+    const int count = ::epoll_pwait2(epoll_, ready.data(), room, &longest, nullptr);
+    if (count >= 0 || errno != ENOSYS) return count;
+    waits_exactly_ = false;  // before Linux 5.11, or under a tool that does not know the call
+  }
+  return ::epoll_wait(epoll_, ready.data(), room, static_cast<int>((longest_ns + 999'999) / 1'000'000));
+}
+
 void worker::poll(std::int64_t until_ns) {
   std::array<epoll_event, 512> ready;
   const auto wait = std::clamp<std::int64_t>(until_ns - read_time_ns_, 0, longest_poll_ns);
-  const timespec longest{.tv_sec = 0, .tv_nsec = wait};
-  const int count = ::epoll_pwait2(epoll_, ready.data(), static_cast<int>(ready.size()), &longest, nullptr);
-  if (count < 0 && errno != EINTR) throw std::system_error{errno, std::system_category(), "epoll_pwait2"};
+  const int count = wait_for_events(ready, wait);
+  if (count < 0 && errno != EINTR) throw std::system_error{errno, std::system_category(), "epoll_wait"};
   for (int i = 0; i < count; ++i) {
     const auto& event = ready[static_cast<std::size_t>(i)];
     if (event.data.ptr == nullptr) {

@@ -8,6 +8,8 @@
 #include "handshake.hpp"
 #include "histogram.hpp"
 
+#include <sys/epoll.h>
+
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -93,12 +95,14 @@ class worker {
  private:
   void note_problem(const std::string& why);
   void abandon_overdue(std::int64_t now);
+  [[nodiscard]] int wait_for_events(std::span<epoll_event> ready, std::int64_t longest_ns) noexcept;
 
   const handshake_settings& settings_;
   socket_events& events_;
   std::uint32_t thread_;
   int epoll_ = -1;
   int wake_ = -1;
+  bool waits_exactly_ = true;  // to the microsecond rather than the millisecond
   std::vector<char> buffer_;
   std::size_t wanted_buffer_bytes_ = 0;
   std::vector<client_socket*> to_flush_;
