@@ -13,6 +13,7 @@ namespace skein::bench {
 namespace {
 
 constexpr std::size_t max_response_bytes = 16U * 1024;
+constexpr int ample_receive_buffer = 4 * 1024 * 1024;
 
 }  // namespace
 
@@ -78,6 +79,7 @@ void client_socket::pause_reading(int receive_buffer_bytes) {
 
 void client_socket::resume_reading() {
   if (is_closed() || std::exchange(reading_, true)) return;
+  stream_.limit_receive_buffer(ample_receive_buffer);  // or what waits would come in drops
   watch();
 }
 
