@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <string_view>
@@ -73,7 +74,7 @@ class team {
     std::atomic<const order*> mail = nullptr;
     std::atomic<std::uint64_t> progress = 0;
     std::atomic<bool> reached = false;
-    std::atomic<bool> quits = false;
+    bool quits = false;           // on the load's thread only
     goal aim;                     // on the load's thread only
     std::int64_t reached_ns = 0;  // written before `reached`
     bool dead = false;            // under the mutex
@@ -82,6 +83,7 @@ class team {
   bool wait_until(std::string_view phase, double seconds, std::int64_t deadline_ns, bool even_if_cut_short,
                   const goal& until);
   void ask_each(const order& what);
+  void deliver(const order& what);
   void serve(member& self);
   void take_mail(member& self);
 
@@ -92,6 +94,7 @@ class team {
   std::condition_variable answered_;
   std::size_t unanswered_ = 0;
   std::exception_ptr failure_;
+  std::latch no_thread_works_{1};
 };
 
 /// A team whose loads are all of one kind, which has `result()`.
