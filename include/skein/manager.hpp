@@ -71,7 +71,8 @@ struct manager_options {
   /// Called for each connection once it is registered, before its handler, on its executor.
   std::function<void(connection&)> on_open;
   /// Called exactly once for each connection that was opened, after both of its loops have ended, on its
-  /// executor.
+  /// executor; for one that a blocked shard could not end, by whoever destroys the manager, once the shard's
+  /// thread has ended. Not if somebody's context is destroyed under an embedded manager.
   std::function<void(connection&, const close_reason&)> on_closed;
   /// Called for every problem worth a line in a log: a handler that threw, an accept that failed. Any thread.
   std::function<void(std::string_view)> on_problem;
@@ -164,9 +165,8 @@ class manager {
   virtual asio::awaitable<bool> close(connection_id id, close_code code = close_code::normal,
                                       std::string text = {}) = 0;
 
-  /// Calls `visit` for every registered connection on its own executor; completes when all have been visited.
-  /// Several shards visit at the same time. An exception of `visit` is thrown here, after the visits have
-  /// ended.
+  /// Calls `visit` for every registered connection on its own executor, one shard after another; completes
+  /// when all have been visited. The first exception of `visit` is thrown here, after the visits have ended.
   virtual asio::awaitable<void> for_each(std::function<void(connection&)> visit) = 0;
 
   [[nodiscard]] virtual manager_stats stats() const = 0;
@@ -181,7 +181,8 @@ class manager {
 
 /// A manager with threads of its own, one for each shard, ended by its destructor, which resets what is open
 /// and waits for the threads. (If the last owner lets go on one of them, a thread of its own does that.)
-/// Throws `std::invalid_argument` naming the option that is not allowed.
+/// Throws `std::invalid_argument` naming the option that is not allowed, and `std::system_error` or
+/// `boost::system::system_error` if the system has no thread or descriptor left.
 [[nodiscard]] std::shared_ptr<manager> make_manager(manager_options options = {});
 
 /// A manager embedded in somebody's own context: its shards are strands over `executor`. The context must be

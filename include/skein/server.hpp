@@ -82,7 +82,8 @@ class server {
   /// Binds and begins to accept. Throws `boost::system::system_error` if the address cannot be had.
   void start();
 
-  /// Stops accepting and ends idle HTTP connections. Idempotent.
+  /// Stops accepting and ends idle HTTP connections; a request that has begun is answered. Idempotent, from
+  /// any thread.
   void stop();
 
   /// The port that is listened on, once started.

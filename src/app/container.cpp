@@ -18,12 +18,14 @@
 
 #include <csignal>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <list>
 #include <mutex>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 namespace skein {
@@ -60,7 +62,7 @@ struct container::impl {
     // Nothing new comes in. The manager's threads end before the tasks' context goes, which they may be about
     // to resume a task on; the manager itself goes last, because the tasks may hold a reference to it.
     server.reset();
-    if (manager.use_count() == 1) {
+    if (manager.use_count() == 1 || shutting_down) {
       if (auto* const own = dynamic_cast<detail::hub*>(manager.get())) own->shut_down();
     }
     {
@@ -117,7 +119,10 @@ skein::manager& container::impl::build_manager() {
   handed_out = true;
   if (manager) return *manager;
   auto settings = options.manager;
-  const auto room = app::connections_that_fit(settings.max_connections);
+  const auto room = app::connections_that_fit(
+      settings.max_connections,
+      settings.shards == 0 ? std::max(1U, std::thread::hardware_concurrency()) : settings.shards,
+      options.server.max_handshakes);
   if (room < settings.max_connections) {
     log(log_level::warning, "max-connections is " + std::to_string(settings.max_connections) +
                                 ", but the limit of open files leaves room for " + std::to_string(room) +

@@ -6,8 +6,9 @@
 
 namespace skein::app {
 
-std::size_t connections_that_fit(std::size_t wanted) {
-  constexpr rlim_t reserve = 64;
+std::size_t connections_that_fit(std::size_t wanted, unsigned shards, std::size_t handshakes) {
+  // A shard's own: its context's three, the poller, a listener, and one to spare.
+  const rlim_t reserve = 64 + rlim_t{6} * shards + handshakes;
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return wanted;
   if (files.rlim_cur < files.rlim_max) {

@@ -131,7 +131,7 @@ asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery h
   if (over()) co_return outcome::closed;
   if (!host_->running_here()) {
     const auto keep = self();
-    co_return co_await run_on(host_->executor(), send_slowly(std::move(what), std::move(how)));
+    co_return co_await run_on(*host_, send_slowly(std::move(what), std::move(how)), outcome::closed);
   }
   const bool fast = !how.waits_until_written() && (how.policy() != overflow::wait || !waiting_);
   if (fast) {
@@ -160,7 +160,7 @@ void connection_impl::post_send(prepared_message what, delivery how) {
     return;
   }
   if (over()) return;
-  asio::post(host_->executor(), [self = self(), what = std::move(what), policy, key = how.key()] {
+  host_->post([self = self(), what = std::move(what), policy, key = how.key()] {
     self->offer(what.block(), policy, key.get(), nullptr);
   });
 }
@@ -173,9 +173,8 @@ void connection_impl::post_close(close_code code, std::string text) {
     begin_close(closed_by::local, code, text);
     return;
   }
-  asio::post(host_->executor(), [self = self(), code, text = std::move(text)] {
-    self->begin_close(closed_by::local, code, text);
-  });
+  host_->post(
+      [self = self(), code, text = std::move(text)] { self->begin_close(closed_by::local, code, text); });
 }
 
 asio::awaitable<bool> connection_impl::close_here(close_code code, std::string text) {
@@ -197,7 +196,7 @@ asio::awaitable<void> connection_impl::close(close_code code, std::string text) 
   if (host_->running_here()) {
     co_await close_here(code, std::move(text));
   } else {
-    co_await run_on(host_->executor(), close_here(code, std::move(text)));
+    co_await run_on(*host_, close_here(code, std::move(text)), false);
   }
 }
 

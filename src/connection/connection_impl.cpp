@@ -93,11 +93,18 @@ loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
       self->paused_since_ping_ = true;
       co_await woken(self->room_);
       self->paused_ = false;
+    } else if (self->input_ended_) {
+      co_await woken(self->room_);  // by the end
     } else if (self->backlog_) {
-      self->feed_backlog();
+      self->guarded([connection = self.get()] { connection->feed_backlog(); });
     } else {
-      co_await readable(*self->transport_);
-      if (!self->over()) self->read_once();
+      const auto failed = co_await readable(*self->transport_);
+      if (self->over()) break;
+      if (failed) {
+        self->end(true);
+      } else {
+        self->guarded([connection = self.get()] { connection->read_once(); });
+      }
     }
   }
   self->reading_ = false;
@@ -107,9 +114,14 @@ loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
 loop connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
   self->writing_ = true;
   while (self->stalled_ && !self->over()) {
-    co_await writable(*self->transport_);
+    const auto failed = co_await writable(*self->transport_);
+    if (self->over()) break;
     self->stalled_ = false;
-    self->flush();
+    if (failed) {
+      self->end(true);
+    } else {
+      self->guarded([connection = self.get()] { connection->flush(); });
+    }
   }
   self->stalled_since_ = {};
   self->writing_ = false;
@@ -128,6 +140,17 @@ void connection_impl::on_part_done() {
   }
 }
 
+/// What fails in a loop, for want of memory, ends its connection and no other.
+template <class Step>
+void connection_impl::guarded(Step step) noexcept {
+  try {
+    step();
+  } catch (...) {
+    host_->problem("a connection failed: " + what_of(std::current_exception()));
+    end(true);
+  }
+}
+
 void connection_impl::feed_backlog() {
   auto& rest = *backlog_;
   const auto used = take(std::span{rest.bytes}.subspan(rest.fed));
@@ -140,13 +163,21 @@ void connection_impl::read_once() {
   error_code ec;
   const auto n = transport_->read_some(buffer, ec);
   if (ec == asio::error::would_block) return;
+  if (ec == asio::error::eof && peer_closed_ && !channel_.close_written()) {
+    // The peer has said goodbye and all that it had to say; it may still be listening for the answer.
+    input_ended_ = true;
+    flush();
+    return;
+  }
   if (ec) {
     end();
     return;
   }
   host_->counters.wire_bytes_in.add(n);
   if (discarding_ || peer_closed_) return;
+  short_read_ = n < buffer.size();
   const auto used = take(buffer.first(n));
+  if (paused_since_ping_ && short_read_ && used == n) drained_at_ = host_->now();
   if (used < n && !discarding_ && !peer_closed_ && !over()) {
     const auto rest = buffer.first(n).subspan(used);
     backlog_ = std::make_unique<unfed>(unfed{std::string{rest.data(), rest.size()}});
@@ -332,6 +363,16 @@ void connection_impl::release() noexcept {
   engine_.reset();
 }
 
+bool connection_impl::pong_may_be_unread(time_point now) const noexcept {
+  if (!paused_since_ping_) return false;
+  // Whatever had come until then has been read.
+  const bool empty = !paused_ && !backlog_ && short_read_;
+  const auto drained = empty ? now : drained_at_;
+  const auto timeout = host_->beats().timeout;
+  if (drained >= deadline_after(heartbeat_.sent_at(), timeout)) return false;
+  return fed_since_ping_ || !transport_->peer_gone(timeout);
+}
+
 void connection_impl::on_deadline(time_point now) {
   auto& counters = host_->counters;
   const auto& limits = host_->limits();
@@ -367,15 +408,19 @@ void connection_impl::on_deadline(time_point now) {
       counters.pings_sent.add();
       paused_since_ping_ = paused_;
       fed_since_ping_ = false;
+      drained_at_ = {};
       channel_.shrink();
       if (inbox_.empty()) inbox_.shrink_to_fit();
       channel_.push_control(encode_control(opcode::ping, heartbeat_.payload()));
       mark();
       break;
     case heartbeat::action::dead:
-      // A pong that cannot be seen, because the handler does not read, proves nothing; the transport knows.
-      if (paused_since_ping_ && (fed_since_ping_ || !transport_->peer_gone(host_->beats().timeout))) {
-        heartbeat_.renew(now, host_->beats());
+      if (pong_may_be_unread(now)) {
+        heartbeat_.repeat(now, host_->beats());
+        fed_since_ping_ = false;
+        counters.pings_sent.add();
+        channel_.push_control(encode_control(opcode::ping, heartbeat_.payload()));
+        mark();
         break;
       }
       counters.pong_timeouts.add();

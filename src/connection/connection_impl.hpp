@@ -155,6 +155,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   void on_part_done();
   void read_once();
   void feed_backlog();
+  template <class Step>
+  void guarded(Step step) noexcept;
+  /// Whether the pong may have come unseen, because the handler does not read.
+  [[nodiscard]] bool pong_may_be_unread(time_point now) const noexcept;
   /// Feeds the engine and wakes the handler; returns how many bytes were of use.
   std::size_t take(std::span<char> bytes);
   [[nodiscard]] bool inbox_full() const noexcept;
@@ -203,6 +207,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool paused_ = false;             // not reading, because the handler does not
   bool paused_since_ping_ = false;  // the pong may be waiting unread
   bool fed_since_ping_ = false;     // a message has come
+  bool short_read_ = true;          // the last read took everything that there was
+  bool input_ended_ = false;        // there is nothing more to read, but something to write
   bool admitting_ = false;
   bool flushing_ = false;
   bool reading_ = true;   // the read loop runs, or is about to
@@ -225,6 +231,7 @@ class connection_impl final : public connection, private protocol_sink, private 
 
   heartbeat heartbeat_;
   token_bucket ping_budget_;
+  time_point drained_at_{};  // when everything had been read, in times when the handler is slow
   time_point stalled_since_{};
   time_point close_due_ = time_point::max();
   time_point message_due_ = time_point::max();

@@ -58,11 +58,13 @@ class heartbeat {
     return now - sent_at_;
   }
 
-  /// The pong could not be seen, because this side did not read: judge by the next ping.
-  void renew(time_point now, const heartbeat_times& times) noexcept {
-    awaiting_ = false;
+  /// The pong may have come, but this side has not read it yet: judge again an interval later. The same ping
+  /// is sent once more, for the transport to acknowledge.
+  void repeat(time_point now, const heartbeat_times& times) noexcept {
     due_ = deadline_after(now, times.interval);
   }
+  /// When the first of the pings went that have not been answered.
+  [[nodiscard]] time_point sent_at() const noexcept { return sent_at_; }
 
  private:
   time_point due_ = time_point::max();

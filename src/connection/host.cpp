@@ -54,6 +54,11 @@ void host::watch(std::weak_ptr<host> self) {
   });
 }
 
+void host::close_gate() {
+  const std::lock_guard lock{gate_};
+  gone_ = true;
+}
+
 void host::finish() {
   alarm_.reset();
   poller_.reset();

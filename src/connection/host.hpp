@@ -10,11 +10,14 @@
 
 #include <skein/manager.hpp>
 
+#include <boost/asio/post.hpp>
+
 #include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,6 +67,20 @@ class host {
   [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
   /// Whether the caller runs on the executor.
   [[nodiscard]] virtual bool running_here() const noexcept = 0;
+  /// Calls `use`, which may use the executor, unless the executor's context is about to go, in which case
+  /// nothing is done. Any thread.
+  template <class Use>
+  bool when_there(Use&& use) {
+    const std::shared_lock lock{gate_};
+    if (gone_) return false;
+    use();
+    return true;
+  }
+  /// Runs a function on the executor, later; it is destroyed uncalled if the context goes first. Any thread.
+  template <class Function>
+  bool post(Function&& function) {
+    return when_there([&] { asio::post(executor_, std::forward<Function>(function)); });
+  }
   [[nodiscard]] time_point now() const noexcept { return time_->now(); }
   [[nodiscard]] const manager_options& options() const noexcept { return options_; }
   [[nodiscard]] const connection_limits& limits() const noexcept { return options_.limits; }
@@ -105,6 +122,8 @@ class host {
  protected:
   /// Deadlines run and sockets are watched from now on. `self` is this host.
   void begin(const std::weak_ptr<host>& self);
+  /// From now on nobody else uses the executor.
+  void close_gate();
   /// Lets go of everything that belongs to the executor's context, but for the executor. No transport is
   /// open any more.
   void finish();
@@ -115,6 +134,8 @@ class host {
   void rearm();
 
   asio::any_io_executor executor_;
+  std::shared_mutex gate_;  // of `gone_`: taken by those who come from other threads
+  bool gone_ = false;
   std::shared_ptr<clock> time_;
   const manager_options& options_;
   engine_options engine_;

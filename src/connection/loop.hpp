@@ -28,39 +28,54 @@ struct loop {
 /// A suspended loop, as a function that resumes it. Destroys the loop if it is never called.
 class suspended_loop {
  public:
-  explicit suspended_loop(std::coroutine_handle<> frame) noexcept : frame_(frame) {}
-  suspended_loop(suspended_loop&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+  /// `result` takes what the wait came to.
+  explicit suspended_loop(std::coroutine_handle<> frame, error_code* result = nullptr) noexcept
+      : frame_(frame), result_(result) {}
+  suspended_loop(suspended_loop&& other) noexcept
+      : frame_(std::exchange(other.frame_, nullptr)), result_(other.result_) {}
   suspended_loop& operator=(suspended_loop&&) = delete;
   ~suspended_loop() {
     if (frame_) frame_.destroy();
   }
-  template <class... Result>
-  void operator()(const Result&...) {
-    std::exchange(frame_, nullptr).resume();
+  void operator()() { std::exchange(frame_, nullptr).resume(); }
+  void operator()(wait_result how) {
+    *result_ = how.ec;
+    (*this)();
   }
 
  private:
   std::coroutine_handle<> frame_;
+  error_code* result_;
 };
 
-/// `co_await` in a loop: until the transport is readable, writable, or closed.
-struct readable {
-  explicit readable(transport& what) noexcept : where(what) {}
-  transport& where;
+/// `co_await` in a loop: until the transport is readable or closed; gives the error if there is one.
+class readable {
+ public:
+  explicit readable(transport& what) noexcept : where_(what) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> frame) const {
-    where.wait_readable(transport::ready_handler{suspended_loop{frame}});
+  void await_suspend(std::coroutine_handle<> frame) {
+    where_.wait_readable(transport::ready_handler{suspended_loop{frame, &result_}});
   }
-  void await_resume() const noexcept {}
+  [[nodiscard]] error_code await_resume() const noexcept { return result_; }
+
+ private:
+  transport& where_;
+  error_code result_{};
 };
-struct writable {
-  explicit writable(transport& what) noexcept : where(what) {}
-  transport& where;
+
+/// The same, until it is writable.
+class writable {
+ public:
+  explicit writable(transport& what) noexcept : where_(what) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> frame) const {
-    where.wait_writable(transport::ready_handler{suspended_loop{frame}});
+  void await_suspend(std::coroutine_handle<> frame) {
+    where_.wait_writable(transport::ready_handler{suspended_loop{frame, &result_}});
   }
-  void await_resume() const noexcept {}
+  [[nodiscard]] error_code await_resume() const noexcept { return result_; }
+
+ private:
+  transport& where_;
+  error_code result_{};
 };
 
 /// `co_await` in a loop: until the slot's next `wake`.

@@ -33,7 +33,7 @@ connection_impl::verdict connection_impl::offer(frame_block* frame, overflow pol
   }
 
   std::size_t bytes_before = 0;
-  for (bool again = true;; again = false) {
+  for (;;) {
     send_channel::item replaced;
     bytes_before = channel_.bytes();
     const auto admitted = policy == overflow::conflate && key != nullptr ? channel_.push(item, *key, replaced)
@@ -47,10 +47,11 @@ connection_impl::verdict connection_impl::offer(frame_block* frame, overflow pol
       break;
     }
     // What was sent in this turn may not have been written yet only because the turn has not ended.
-    if (again && !stalled_ && !flushing_) {
+    if (!stalled_ && !flushing_) {
+      const auto written_before = messages_out_;
       flush();
       if (!is_open()) return {outcome::closed};
-      continue;
+      if (messages_out_ != written_before) continue;
     }
     switch (policy) {
       case overflow::wait:
@@ -93,8 +94,10 @@ void connection_impl::flush() {
   flushing_ = true;
   std::array<iovec, max_buffers> buffers;
   auto& counters = host_->counters;
+  bool enough = false;
   for (int writes = 0; channel_.anything_to_write(); ++writes) {
     if (writes == max_writes_at_once) {
+      enough = true;
       mark();
       break;
     }
@@ -130,7 +133,8 @@ void connection_impl::flush() {
   }
   flushing_ = false;
   if (channel_.close_written()) on_close_written();
-  if (waiting_) admit_waiting();
+  // Those who wait would go on writing.
+  if (waiting_ && !enough) admit_waiting();
 }
 
 void connection_impl::stall(bool progress) {

@@ -61,8 +61,10 @@ class tcp_transport final : public transport, private poller_client {
 
   bool peer_gone(duration quiet) const noexcept override {
     if (descriptor_ < 0) return true;
-    pollfd probe{descriptor_, POLLRDHUP, 0};
-    if (::poll(&probe, 1, 0) > 0) return true;  // POLLERR and POLLHUP are always reported
+    // The end of its stream alone does not mean that the peer has gone, and unread messages stand before it.
+    // If it has gone, its system answers a ping with a reset.
+    pollfd probe{descriptor_, 0, 0};
+    if (::poll(&probe, 1, 0) > 0) return true;  // POLLERR or POLLHUP
     tcp_info info{};
     socklen_t size = sizeof info;
     if (::getsockopt(descriptor_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;

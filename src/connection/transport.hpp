@@ -31,7 +31,7 @@ class transport {
   virtual void wait_readable(ready_handler handler) = 0;
   /// Completes when `write_some` will not block; `operation_aborted` after `close`. One at a time.
   virtual void wait_writable(ready_handler handler) = 0;
-  /// Whether the peer has ended or reset the connection, unread data in front of that or not, or has
+  /// Whether the connection has been reset, unread data in front of that or not, or the peer has
   /// acknowledged nothing for `quiet` although something is on its way to it.
   [[nodiscard]] virtual bool peer_gone(duration quiet) const noexcept = 0;
   /// No more will be written; the peer reads the end of the stream after what is on its way.

@@ -111,6 +111,7 @@ class listener : public std::enable_shared_from_this<listener> {
 };
 
 void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
+  const std::lock_guard lock{mutex_};
   require(!started, "the server was started before");
   const auto address = asio::ip::make_address(options.address);
   asio::ip::tcp::endpoint at{address, options.port};
@@ -134,6 +135,7 @@ void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
 
 void server_core::stop() {
   stopping = true;
+  const std::lock_guard lock{mutex_};
   for (const auto& one : std::exchange(listeners_, {})) one->stop();
 }
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,7 @@ class server_core : public std::enable_shared_from_this<server_core> {
   bool started = false;
 
  private:
+  std::mutex mutex_;  // of the listeners
   std::vector<std::shared_ptr<listener>> listeners_;
 };
 

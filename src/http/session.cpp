@@ -168,7 +168,7 @@ class session {
   asio::awaitable<error_code> read_more() {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    idle_->insert(&socket_);
+    if (old == 0) idle_->insert(&socket_);  // a request that has begun is answered
     const auto [error, n] = co_await socket_.async_read_some(asio::buffer(input_.data() + old, 1024), token);
     idle_->erase(&socket_);
     input_.resize(old + n);

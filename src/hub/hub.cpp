@@ -113,7 +113,7 @@ void hub::shut_down() {
   for (const auto& one : shards_) {
     std::promise<void> done;
     forced.push_back(done.get_future());
-    asio::post(one->executor(), last_order{one, std::move(done)});
+    one->post(last_order{one, std::move(done)});
   }
   if (threads_.empty()) return;  // the strands' context is somebody else's to run
   using namespace std::chrono_literals;
@@ -124,7 +124,11 @@ void hub::shut_down() {
   }
   for (const auto& one : threads_) one->halt();
   shared_->stopped = true;
+  // What is still queued runs here, and what the ends of the last connections lead to.
+  for (const auto& one : threads_) one->run_rest();
   for (const auto& one : threads_) one->let_go(true);
+  for (const auto& one : threads_) one->run_rest();
+  for (const auto& one : threads_) one->discard();
   for (const auto& one : threads_) one->release();
 }
 
@@ -140,10 +144,42 @@ shard* hub::shard_of(connection_id id) const noexcept {
 
 // --- Delivery ---
 
+namespace {
+
+/// A part of a broadcast on its way to another shard. If that ends first, nobody there was matched.
+class remote_part {
+ public:
+  remote_part(std::shared_ptr<shard> where, std::shared_ptr<broadcast_total> total, prepared_message what,
+              delivery how, time_point deadline)
+      : shard_(std::move(where)),
+        total_(std::move(total)),
+        what_(std::move(what)),
+        how_(std::move(how)),
+        deadline_(deadline) {}
+  remote_part(remote_part&&) noexcept = default;
+  remote_part& operator=(remote_part&&) = delete;
+  ~remote_part() {
+    if (total_) total_->add({});
+  }
+  void operator()() {
+    broadcast_part::start(*shard_, std::exchange(total_, nullptr), what_.block(), how_, deadline_);
+  }
+
+ private:
+  std::shared_ptr<shard> shard_;
+  std::shared_ptr<broadcast_total> total_;
+  prepared_message what_;
+  delivery how_;
+  time_point deadline_;
+};
+
+}  // namespace
+
 asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery how) {
   require_broadcast(what, how);
   broadcasts_.fetch_add(1, std::memory_order_relaxed);
-  const auto begun = shared_->time->now();
+  const auto time = shared_->time;  // this may go while it waits
+  const auto begun = time->now();
   const auto deadline =
       how.deadline().count() > 0 ? deadline_after(begun, how.deadline()) : time_point::max();
   const auto total = std::make_shared<broadcast_total>(shards_.size(), co_await asio::this_coro::executor);
@@ -156,15 +192,13 @@ asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery 
       if (one->running_here()) {
         broadcast_part::start(*one, total, what.block(), how, deadline);
       } else {
-        asio::post(one->executor(), [one, total, what, how, deadline] {
-          broadcast_part::start(*one, total, what.block(), how, deadline);
-        });
+        one->post(remote_part{one, total, what, how, deadline});
       }
     }
   });
   auto report = total->report();
   if (!report) throw boost::system::system_error{asio::error::operation_aborted};
-  report->elapsed = shared_->time->now() - begun;
+  report->elapsed = time->now() - begun;
   co_return *report;
 }
 
@@ -176,7 +210,7 @@ void hub::post_broadcast(prepared_message what, delivery how) {
     if (one->running_here()) {
       one->deliver(what.block(), how, nullptr);
     } else {
-      asio::post(one->executor(), [one, what, how] { one->deliver(what.block(), how, nullptr); });
+      one->post([one, what, how] { one->deliver(what.block(), how, nullptr); });
     }
   }
 }
@@ -199,10 +233,9 @@ asio::awaitable<bool> close_on(std::shared_ptr<shard> where, connection_id id, c
   co_return true;
 }
 
-asio::awaitable<bool> visit_on(std::shared_ptr<shard> where,
-                               std::shared_ptr<std::function<void(connection&)>> visit) {
-  where->for_each(*visit);
-  co_return true;
+asio::awaitable<std::exception_ptr> visit_on(std::shared_ptr<shard> where,
+                                             std::shared_ptr<std::function<void(connection&)>> visit) {
+  co_return where->for_each(*visit);
 }
 
 }  // namespace
@@ -211,29 +244,25 @@ asio::awaitable<outcome> hub::send_to(connection_id id, prepared_message what, d
   require(static_cast<bool>(what), "send_to: the message is empty");
   auto* const where = shard_of(id);
   if (!where) co_return outcome::closed;
-  auto keep = std::static_pointer_cast<shard>(where->shared_from_this());
-  const auto executor = where->executor();
-  co_return co_await run_on(executor, send_on(std::move(keep), id, std::move(what), std::move(how)));
+  const auto keep = where->shared_from_this();
+  co_return co_await run_on(*keep, send_on(keep, id, std::move(what), std::move(how)), outcome::closed);
 }
 
 asio::awaitable<bool> hub::close(connection_id id, close_code code, std::string text) {
   require(code == close_code::none || is_sendable(code), "close: this code may not be sent");
   auto* const where = shard_of(id);
   if (!where) co_return false;
-  auto keep = std::static_pointer_cast<shard>(where->shared_from_this());
-  const auto executor = where->executor();
-  co_return co_await run_on(executor, close_on(std::move(keep), id, code, std::move(text)));
+  const auto keep = where->shared_from_this();
+  co_return co_await run_on(*keep, close_on(keep, id, code, std::move(text)), false);
 }
 
 asio::awaitable<void> hub::for_each(std::function<void(connection&)> visit) {
   const auto shared_visit = std::make_shared<std::function<void(connection&)>>(std::move(visit));
+  const auto all = shards_;  // this may go while it waits
   std::exception_ptr first;
-  for (const auto& one : shards_) {
-    try {
-      co_await run_on(one->executor(), visit_on(one, shared_visit));
-    } catch (...) {
-      if (!first) first = std::current_exception();
-    }
+  for (const auto& one : all) {
+    const auto error = co_await run_on(*one, visit_on(one, shared_visit), std::exception_ptr{});
+    if (!first) first = error;
   }
   if (first) std::rethrow_exception(first);
 }

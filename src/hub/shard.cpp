@@ -221,10 +221,18 @@ void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* par
   }
 }
 
-void shard::for_each(const std::function<void(connection&)>& visit) {
+std::exception_ptr shard::for_each(const std::function<void(connection&)>& visit) {
+  std::exception_ptr first;
   for (std::size_t place = 0; place < slots_.size(); ++place) {
-    if (auto* const who = slots_[place].registered) visit(*who);
+    auto* const who = slots_[place].registered;
+    if (!who) continue;
+    try {
+      visit(*who);
+    } catch (...) {
+      if (!first) first = std::current_exception();
+    }
   }
+  return first;
 }
 
 // --- Shutdown ---
@@ -271,8 +279,18 @@ namespace {
 thread_local const shard* current_shard = nullptr;
 }
 
+namespace {
+
+/// The first half of a context's end is to destroy what waits there.
+struct shard_context : asio::io_context {
+  using io_context::io_context;
+  void discard() { shutdown(); }
+};
+
+}  // namespace
+
 struct thread_shard::context_holder {
-  std::unique_ptr<asio::io_context> context = std::make_unique<asio::io_context>(1);
+  std::unique_ptr<shard_context> context = std::make_unique<shard_context>(1);
   asio::executor_work_guard<asio::io_context::executor_type> work{context->get_executor()};
   std::thread thread;
 };
@@ -309,9 +327,28 @@ void thread_shard::start() {
 
 void thread_shard::halt() {
   if (!holder_->context) return;
+  close_gate();
   holder_->work.reset();
   holder_->context->stop();
   if (holder_->thread.joinable()) holder_->thread.join();
+}
+
+void thread_shard::run_rest() {
+  constexpr int most = 100'000;  // handlers that post to themselves without end do not keep it
+  const auto* const before = std::exchange(current_shard, this);
+  holder_->context->restart();
+  try {
+    for (int i = 0; i < most && holder_->context->poll_one() > 0; ++i) {
+    }
+  } catch (...) {
+    problem("an exception reached the shard: " + what_of(std::current_exception()));
+  }
+  current_shard = before;
+}
+
+void thread_shard::discard() {
+  finish();
+  holder_->context->discard();
 }
 
 void thread_shard::release() {

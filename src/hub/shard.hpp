@@ -60,7 +60,8 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   [[nodiscard]] connection_impl* find(connection_id id) const noexcept;
   /// Offers a message to every open connection that matches; `part`, if any, learns what becomes of it.
   void deliver(frame_block* frame, const delivery& how, broadcast_part* part);
-  void for_each(const std::function<void(connection&)>& visit);
+  /// Returns the first exception.
+  std::exception_ptr for_each(const std::function<void(connection&)>& visit);
   /// Closes every connection with 1001, at a pace.
   void start_drain();
   /// Resets every connection.
@@ -132,8 +133,10 @@ class thread_shard final : public shard {
 
   // The end, each step for all shards before the next: what one destroys may reach for another.
 
-  void halt();     ///< stops the thread, then `let_go`
-  void release();  ///< destroys what still waits on the context
+  void halt();      ///< stops the thread; nobody else uses the executor any more
+  void run_rest();  ///< runs what is ready, within bounds, in the caller's thread; then `let_go`
+  void discard();   ///< destroys what still waits on the context
+  void release();   ///< destroys the context
 
   struct context_holder;
   thread_shard(std::unique_ptr<context_holder> holder, std::shared_ptr<hub_shared> shared, unsigned index);

@@ -24,14 +24,26 @@ inline bool unmask(std::span<char> bytes, std::uint32_t key) noexcept {
   auto* at = bytes.data();
   auto left = bytes.size();
   std::uint64_t seen = 0;
-  // Four words a step: the compiler makes vectors of them.
-  for (; left >= 32; at += 32, left -= 32) {
-    std::uint64_t words[4];
-    std::memcpy(words, at, sizeof(words));
-    for (auto& word : words) word ^= wide;
-    seen |= (words[0] | words[1]) | (words[2] | words[3]);
-    std::memcpy(at, words, sizeof(words));
+  // Sixteen bytes in a register of whatever machine this is, four of them a step: a vector of the compiler's,
+  // because a loop over words is not made into vectors at every level of optimisation.
+  using lanes = std::uint64_t __attribute__((vector_size(16)));
+  const lanes keys{wide, wide};
+  lanes all{};
+  const auto step_of_lanes = [&](std::size_t offset) {
+    lanes some;
+    std::memcpy(&some, at + offset, sizeof(some));
+    some ^= keys;
+    all |= some;
+    std::memcpy(at + offset, &some, sizeof(some));
+  };
+  for (; left >= 64; at += 64, left -= 64) {
+    step_of_lanes(0);
+    step_of_lanes(16);
+    step_of_lanes(32);
+    step_of_lanes(48);
   }
+  for (; left >= 16; at += 16, left -= 16) step_of_lanes(0);
+  seen |= all[0] | all[1];
   const auto step = [&]<class Word>(Word mask) {
     Word word;
     std::memcpy(&word, at, sizeof(word));

@@ -68,13 +68,40 @@ TEST_SUITE("deadlines") {
     for (auto* client : {&there, &gone}) {
       for (int i = 0; i < 8; ++i) client->send(text_frame("x"));
     }
-    gone.finish_sending();  // behind what is never read
+    gone.close();  // behind what is never read
     REQUIRE(server.wait_for_closed(1));
     CHECK(server.closed().front().reason.code == close_code::pong_timeout);
     const auto pings = server.stats().pings_sent;
     CHECK(eventually([&] { return server.stats().pings_sent >= pings + 3; }));
     CHECK(server.closed().size() == 1);
     CHECK(server.stats().active == 1);
+  }
+
+  TEST_CASE("a slow handler gets every message of a peer that has said all it had to say") {
+    auto options = quiet_options();
+    options.limits.receive_queue_messages = 2;
+    options.limits.ping_interval = 60ms;
+    options.limits.pong_timeout = 40ms;
+    std::atomic<int> handled{0};
+    const auto slowly = [&handled](skein::connection& who) -> asio::awaitable<void> {
+      asio::steady_timer timer{co_await asio::this_coro::executor};
+      for (;;) {
+        const auto next = co_await who.read();
+        if (!next) break;
+        timer.expires_after(25ms);
+        co_await timer.async_wait(asio::use_awaitable);
+        ++handled;
+      }
+    };
+    test_server server{options, {}, route("/slow", slowly)};
+    auto client = connected(server, "/slow");
+    for (int i = 0; i < 20; ++i) client.send(text_frame("x"));
+    client.send(close_frame());
+    client.finish_sending();
+    CHECK(client.read_conclusion().code() == 1000);
+    CHECK(eventually([&] { return handled == 20; }));
+    CHECK(server.wait_for_closed(1));
+    CHECK(server.closed().front().reason.by == closed_by::peer);
   }
 
   TEST_CASE("a pong that answers no ping proves nothing") {

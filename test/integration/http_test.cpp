@@ -186,6 +186,30 @@ TEST_SUITE("HTTP") {
     CHECK(rest.end == stream_end::closed);
   }
 
+  TEST_CASE("a request that has begun is answered though the server stops") {
+    auto one_shard = quiet_options();
+    one_shard.shards = 1;
+    auto manager = skein::make_manager(one_shard);
+    skein::server_options options;
+    options.port = 0;
+    skein::server server{manager, options};
+    server.add_standard_endpoints();
+    server.start();
+    raw_client begun{server.port()}, silent{server.port()};
+    begun.send("GET /healthz HTTP/1.1\r\nHost: ");
+    REQUIRE(eventually([&] { return manager->stats().handshaking == 2; }));
+    // Read by now: what a later connection says has been answered.
+    raw_client later{server.port()};
+    later.send(get("/healthz"));
+    CHECK(later.read_answer().status == 200);
+    server.stop();
+    silent.read_answer();
+    CHECK(silent.read_to_end() != stream_end::open);
+    begun.send("localhost\r\n\r\n");
+    CHECK(begun.read_answer().status == 200);
+    CHECK(begun.read_to_end() == stream_end::closed);
+  }
+
   TEST_CASE("stopping ends idle connections and accepting, and leaves WebSocket connections alone") {
     skein::server_options options;
     options.handshake_timeout = 60s;

@@ -10,7 +10,9 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <future>
+#include <thread>
 #include <utility>
 
 using namespace skein::test;
@@ -169,5 +171,78 @@ TEST_SUITE("ownership") {
     REQUIRE(comes(told));
     CHECK(told.get() == "an exception reached the shard: not a std::exception");
     CHECK(server.serves());
+  }
+
+  TEST_CASE("a connection that somebody keeps may be called while its manager ends, from any thread") {
+    for (int round = 0; round < 20; ++round) {
+      std::promise<std::shared_ptr<skein::connection>> known;
+      auto kept = known.get_future();
+      skein::manager_options options;
+      options.shards = 2;
+      auto hub = skein::make_manager(options);
+      auto serving = std::make_unique<skein::server>(hub, on_any_port());
+      serving->route("/", [&known](skein::connection& who) -> asio::awaitable<void> {
+        known.set_value(who.shared_from_this());
+        co_await read_on(who);
+      });
+      serving->start();
+      raw_client client{serving->port()};
+      REQUIRE(client.open("/").status == 101);
+      REQUIRE(comes(kept));
+      const auto connection = kept.get();
+      std::atomic<bool> stop{false};
+      std::atomic<bool> busy{false};
+      std::thread posting{[&] {
+        while (!stop) {
+          connection->post_send(skein::message::text("x"), skein::delivery().drop());
+          busy = true;
+        }
+        connection->post_close();
+      }};
+      // Each of these ends, with whatever outcome: the context below runs out of work.
+      asio::io_context context{1};
+      const auto send_on = [](std::shared_ptr<skein::connection> to,
+                              const std::atomic<bool>& until) -> asio::awaitable<void> {
+        while (!until) {
+          skein::delivery how;
+          how.until_written();
+          co_await to->send(skein::message::text("y"), how);
+        }
+        co_await to->close(skein::close_code::normal, {});
+      };
+      const auto broadcast_on = [](skein::manager& to,
+                                   const std::atomic<bool>& until) -> asio::awaitable<void> {
+        while (!until) co_await to.broadcast(skein::message::text("z"));
+      };
+      std::exception_ptr error;
+      const auto ended = [&error](const std::exception_ptr& why) { error = why; };
+      asio::co_spawn(context, send_on(connection, stop), ended);
+      std::atomic<bool> enough{false};
+      asio::co_spawn(context, broadcast_on(*hub, enough), ended);
+      std::thread awaiting{[&context] { context.run(); }};
+      CHECK(eventually([&] { return busy.load(); }));
+      enough = true;  // calls of the manager itself may not outlive it
+      std::promise<void> done;
+      auto last_broadcast = done.get_future();
+      asio::post(context, [&done] { done.set_value(); });
+      REQUIRE(comes(last_broadcast));
+      serving.reset();
+      hub.reset();
+      stop = true;
+      posting.join();
+      awaiting.join();
+      CHECK(!error);
+      CHECK(!connection->is_open());
+    }
+  }
+
+  TEST_CASE("a server may be stopped by several threads at once") {
+    for (int round = 0; round < 20; ++round) {
+      skein::server serving{skein::make_manager(quiet_options()), on_any_port()};
+      serving.start();
+      std::thread other{[&serving] { serving.stop(); }};
+      serving.stop();
+      other.join();
+    }
   }
 }

@@ -298,6 +298,28 @@ TEST_SUITE("a handler that does not read") {
     shut_down(f);
   }
 
+  TEST_CASE("a peer that talks but answers no ping is found dead, though reading stops now and then") {
+    manager_options options;
+    options.limits.receive_queue_messages = 2;
+    fixture f{options};
+    auto& peer = f.connect(sit);
+    peer.answer_control(false);
+    const auto client = peer.other_end();
+    int second = 0;
+    for (; f.closed.empty() && second < 100; ++second) {
+      for (int i = 0; i < 5; ++i) {
+        peer.send(text("x"));
+        f.advance(200ms);
+      }
+      for (int i = 0; i < 5 && f.closed.empty(); ++i) f.start(client->read());
+      peer.received();
+    }
+    REQUIRE(f.closed.size() == 1);
+    CHECK(f.closed[0].reason.code == close_code::pong_timeout);
+    CHECK(second <= 25 + 8 + 25 + 1);
+    shut_down(f);
+  }
+
   TEST_CASE("a peer that is there is not, and is pinged on") {
     fixture f;
     auto& peer = f.connect(sit);

@@ -271,6 +271,20 @@ TEST_SUITE("manager") {
         std::runtime_error);
   }
 
+  TEST_CASE("for_each visits everybody, though a visit throws, and throws that") {
+    fixture f;
+    for (int i = 0; i < 3; ++i) f.connect();
+    int visited = 0;
+    bool thrown = false;
+    asio::co_spawn(f.context, f.hub->for_each([&visited](connection&) {
+      if (++visited == 1) throw std::runtime_error{"first"};
+    }),
+                   [&thrown](const std::exception_ptr& error) { thrown = error != nullptr; });
+    f.settle();
+    CHECK(visited == 3);
+    CHECK(thrown);
+  }
+
   TEST_CASE("a shard that does not run makes the process not live") {
     fixture f;
     CHECK(f.hub->health().live);
