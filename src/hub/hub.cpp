@@ -261,7 +261,8 @@ asio::awaitable<void> hub::for_each(std::function<void(connection&)> visit) {
   const auto all = shards_;  // this may go while it waits
   std::exception_ptr first;
   for (const auto& one : all) {
-    const auto error = co_await run_on(*one, visit_on(one, shared_visit), std::exception_ptr{});
+    std::exception_ptr none;
+    const auto error = co_await run_on(*one, visit_on(one, shared_visit), none);
     if (!first) first = error;
   }
   if (first) std::rethrow_exception(first);

@@ -208,7 +208,7 @@ TEST_SUITE("ownership") {
           how.until_written();
           co_await to->send(skein::message::text("y"), how);
         }
-        co_await to->close(skein::close_code::normal, {});
+        co_await to->close(skein::close_code::normal, std::string());
       };
       const auto broadcast_on = [](skein::manager& to,
                                    const std::atomic<bool>& until) -> asio::awaitable<void> {
