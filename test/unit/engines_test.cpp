@@ -142,6 +142,24 @@ TEST_SUITE("engines") {
     }
   }
 
+  TEST_CASE("a message that only the native engine reads, and a fault of both behind it") {
+    // Found by the fuzz target: a final block, RFC 7692 section 7.2.3.4.
+    const auto bytes = frame(1, "\xf3\x48\xcd\xc9\xc9\x07\x00"s, {.rsv = 4}) + frame(3, "");
+    const auto result = compare(deflating, bytes, {}, {});
+    CHECK(result.alike);
+    CHECK(result.native == events{got_text("Hello"), failed(1002)});
+    CHECK(result.beast.size() == 1);
+  }
+
+  TEST_CASE("a length of 2^63 where there is no limit") {
+    // Found by the fuzz target.
+    const auto bytes = frame(2, "", {.fin = false, .wide = 8, .declared = ~0ULL - 165});
+    const auto result = compare({}, bytes, {}, {});
+    CHECK(result.alike);
+    CHECK(result.native == events{failed(1002)});
+    CHECK(result.beast.empty());
+  }
+
   TEST_CASE("every first and second byte") {
     for (unsigned first = 0; first < 256; ++first) {
       for (unsigned second = 0; second < 256; second += second % 128 < 8 || second % 128 > 120 ? 1 : 37) {
