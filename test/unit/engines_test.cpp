@@ -160,6 +160,16 @@ TEST_SUITE("engines") {
     CHECK(result.beast.empty());
   }
 
+  TEST_CASE("a frame too many whose header is wrong as well, and comes in two pieces") {
+    // Found by the fuzz target.
+    auto bytes = text_frame("", false);
+    for (int i = 1; i < 8; ++i) bytes += continuation("", false);
+    bytes += frame(0, "", {.masked = false});
+    const cuts in_the_header{bytes.size() - 1};
+    CHECK(compare(plain, bytes, in_the_header, in_the_header).alike);
+    CHECK(compare(plain, bytes, in_the_header, in_the_header).native == events{failed(1008)});
+  }
+
   TEST_CASE("every first and second byte") {
     for (unsigned first = 0; first < 256; ++first) {
       for (unsigned second = 0; second < 256; second += second % 128 < 8 || second % 128 > 120 ? 1 : 37) {
