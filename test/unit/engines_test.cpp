@@ -158,6 +158,8 @@ TEST_SUITE("engines") {
     CHECK(result.alike);
     CHECK(result.native == events{failed(1002)});
     CHECK(result.beast.empty());
+    const auto text = frame(1, "\xff", {.wide = 8, .declared = ~0ULL});
+    CHECK(compare({}, text, {}, {}).alike);
   }
 
   TEST_CASE("a frame too many whose header is wrong as well, and comes in two pieces") {
