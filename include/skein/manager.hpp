@@ -62,7 +62,7 @@ struct manager_options {
   std::size_t max_connections = 10'000;  ///< at least 1; past it the handshake is refused with 503
   connection_limits limits;
   compression_options compression;
-  skein::engine engine = skein::engine::beast;
+  skein::engine engine = skein::engine::native;  ///< what reads the protocol
   /// Connections closed each second while draining; 0: all at once.
   std::size_t drain_rate = 5'000;
   /// A shard that has not run for this long makes the process not live. Not zero.
