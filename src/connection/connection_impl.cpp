@@ -130,14 +130,15 @@ loop connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
 
 void connection_impl::on_part_done() {
   if (!over() || reading_ || writing_) return;
-  if (!announced_) {
-    announced_ = true;
-    host_->on_ended(*this);
-  }
+  announce_end();
   if (handler_done_) {
     host_->on_joined(*this);
     release();
   }
+}
+
+void connection_impl::announce_end() {
+  if (!std::exchange(announced_, true)) host_->on_ended(*this);
 }
 
 /// What fails in a loop, for want of memory, ends its connection and no other.
@@ -349,10 +350,7 @@ void connection_impl::lose(bool announce) noexcept {
   const auto keep = self();  // the frames that are destroyed here may be the last owners
   end(true);
   tell_waiters();
-  if (announce && !announced_) {
-    announced_ = true;
-    host_->on_ended(*this);
-  }
+  if (announce) announce_end();
   release();
   reader_.abandon();
   room_.abandon();
@@ -361,6 +359,13 @@ void connection_impl::lose(bool announce) noexcept {
 void connection_impl::release() noexcept {
   transport_.reset();
   engine_.reset();
+}
+
+void connection_impl::send_ping() {
+  host_->counters.pings_sent.add();
+  fed_since_ping_ = false;
+  channel_.push_control(encode_control(opcode::ping, heartbeat_.payload()));
+  mark();
 }
 
 bool connection_impl::pong_may_be_unread(time_point now) const noexcept {
@@ -405,22 +410,16 @@ void connection_impl::on_deadline(time_point now) {
     case heartbeat::action::none:
       break;
     case heartbeat::action::ping:
-      counters.pings_sent.add();
       paused_since_ping_ = paused_;
-      fed_since_ping_ = false;
       drained_at_ = {};
       channel_.shrink();
       if (inbox_.empty()) inbox_.shrink_to_fit();
-      channel_.push_control(encode_control(opcode::ping, heartbeat_.payload()));
-      mark();
+      send_ping();
       break;
     case heartbeat::action::dead:
       if (pong_may_be_unread(now)) {
         heartbeat_.repeat(now, host_->beats());
-        fed_since_ping_ = false;
-        counters.pings_sent.add();
-        channel_.push_control(encode_control(opcode::ping, heartbeat_.payload()));
-        mark();
+        send_ping();
         break;
       }
       counters.pong_timeouts.add();

@@ -153,6 +153,9 @@ class connection_impl final : public connection, private protocol_sink, private 
   void on_handler_done(const std::exception_ptr& error);
   /// The handler or a loop has ended: the last of the loops announces the end, the last of all joins.
   void on_part_done();
+  void announce_end();
+  /// What the heartbeat asks for, or asked for and could not see answered.
+  void send_ping();
   void read_once();
   void feed_backlog();
   template <class Step>

@@ -48,13 +48,14 @@ class suspended_loop {
   error_code* result_;
 };
 
-/// `co_await` in a loop: until the transport is readable or closed; gives the error if there is one.
-class readable {
+/// `co_await` in a loop: until the transport is ready, or closed; gives the error if there is one.
+template <void (transport::*Wait)(transport::ready_handler)>
+class transport_wait {
  public:
-  explicit readable(transport& what) noexcept : where_(what) {}
+  explicit transport_wait(transport& what) noexcept : where_(what) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> frame) {
-    where_.wait_readable(transport::ready_handler{suspended_loop{frame, &result_}});
+    (where_.*Wait)(transport::ready_handler{suspended_loop{frame, &result_}});
   }
   [[nodiscard]] error_code await_resume() const noexcept { return result_; }
 
@@ -62,21 +63,8 @@ class readable {
   transport& where_;
   error_code result_{};
 };
-
-/// The same, until it is writable.
-class writable {
- public:
-  explicit writable(transport& what) noexcept : where_(what) {}
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> frame) {
-    where_.wait_writable(transport::ready_handler{suspended_loop{frame, &result_}});
-  }
-  [[nodiscard]] error_code await_resume() const noexcept { return result_; }
-
- private:
-  transport& where_;
-  error_code result_{};
-};
+using readable = transport_wait<&transport::wait_readable>;
+using writable = transport_wait<&transport::wait_writable>;
 
 /// `co_await` in a loop: until the slot's next `wake`.
 struct woken {
