@@ -51,7 +51,6 @@ TEST_SUITE("ending") {
     const auto kept = where.open();
     std::weak_ptr<connection> forgotten = where.open();
     asio::io_context context{1};
-    std::optional<delivery_report> report;
     const prepared_message what{text("x")};
     const auto total = std::make_shared<detail::broadcast_total>(1, context.get_executor());
     detail::broadcast_part::start(*where.shard, total, what.block(), delivery{}, time_point::max());
