@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,8 +29,14 @@ class request {
   request(std::string_view method, std::string_view target, const header_list& headers,
           std::string_view remote_address, std::string_view body = {});
 
-  [[nodiscard]] std::string_view method() const noexcept { return at(0, method_); }
-  [[nodiscard]] std::string_view target() const noexcept { return at(method_, target_); }
+  request(const request& other);
+  request(request&&) noexcept = default;
+  request& operator=(const request& other) { return *this = request{other}; }
+  request& operator=(request&&) noexcept = default;
+  ~request() = default;
+
+  [[nodiscard]] std::string_view method() const noexcept;
+  [[nodiscard]] std::string_view target() const noexcept;
   /// The target without its query.
   [[nodiscard]] std::string_view path() const noexcept;
   /// The undecoded query, without the question mark.
@@ -44,35 +51,19 @@ class request {
   /// How many headers have this name, in any case.
   [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
   /// The peer as `address:port`.
-  [[nodiscard]] std::string_view remote_address() const noexcept {
-    return at(std::size_t{method_} + target_, remote_address_);
-  }
-  [[nodiscard]] std::string_view body() const noexcept { return at(block_.size() - body_, body_); }
+  [[nodiscard]] std::string_view remote_address() const noexcept;
+  [[nodiscard]] std::string_view body() const noexcept;
 
  private:
-  [[nodiscard]] std::string_view at(std::size_t offset, std::size_t size) const noexcept {
-    return std::string_view{block_}.substr(offset, size);
-  }
+  // In front of the parts stand their sizes: of the method, the target, the remote address, the body, how
+  // many headers there are, and each header's name and value. Each takes as few bytes as it needs, because
+  // every connection keeps its request.
+  struct layout;
+  [[nodiscard]] layout parts() const noexcept;
   template <class Visit>
-  void each_header(Visit&& visit) const {
-    auto offset = headers_at();
-    for (const auto& [name, value] : headers_) {
-      visit(at(offset, name), at(offset + name, value));
-      offset += std::size_t{name} + value;
-    }
-  }
-  [[nodiscard]] std::size_t headers_at() const noexcept {
-    return std::size_t{method_} + target_ + remote_address_;
-  }
+  void each_header(Visit&& visit) const;
 
-  // Method, target, remote address, each header's name and value, body, one behind the other; and their
-  // sizes.
-  std::string block_;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> headers_;
-  std::uint32_t method_ = 0;
-  std::uint32_t target_ = 0;
-  std::uint32_t remote_address_ = 0;
-  std::uint32_t body_ = 0;
+  std::unique_ptr<char[]> block_;
 };
 
 /// Who a connection belongs to.

@@ -10,30 +10,26 @@
 #include <utility>
 
 namespace skein::detail {
+namespace {
 
-message connection_impl::take_message() {
-  auto next = std::move(inbox_[inbox_head_++]);
-  inbox_bytes_ -= next.size();
-  // Also while there are always more: a handler that is never ahead of its peer must not keep every place.
-  if (inbox_head_ == inbox_.size() || (inbox_head_ >= 32 && inbox_head_ * 2 >= inbox_.size())) {
-    inbox_.erase(inbox_.begin(), inbox_.begin() + inbox_head_);
-    inbox_head_ = 0;
-  }
-  if (paused_ && inbox_has_room()) go_on_reading();
+[[noreturn]] void throw_cancelled() {
+  throw boost::system::system_error{asio::error::operation_aborted};
+}
+
+}  // namespace
+
+std::optional<message> connection_impl::next_message() {
+  auto next = inbox_.pop();
+  if (paused_ && inbox_.half_empty(host_->limits())) go_on_reading();
   return next;
 }
 
 asio::awaitable<std::optional<message>> connection_impl::read() {
-  for (;;) {
-    if (inbox_head_ < inbox_.size()) co_return take_message();
-    if (over()) co_return std::nullopt;
-    co_await reader_.wait();
-    // A statement of its own: g++ 12 miscompiles an await expression in the condition.
-    const auto cancellation = co_await asio::this_coro::cancellation_state;
-    if (cancellation.cancelled() != asio::cancellation_type::none) {
-      throw boost::system::system_error{asio::error::operation_aborted};
-    }
+  while (inbox_.empty() && !over()) {
+    const bool cancelled = co_await reader_.wait();
+    if (cancelled) throw_cancelled();
   }
+  co_return next_message();
 }
 
 /// A send that somebody waits for: for room, or for its outcome. Owns itself while the channel knows it.
@@ -102,11 +98,10 @@ asio::awaitable<outcome> connection_impl::send_slowly(prepared_message what, del
     waiting_->push_back(waiting);
   }
   while (!waiting->result) {
-    co_await waiting->slot.wait();
-    const auto cancelled = co_await asio::this_coro::cancellation_state;
-    if (!waiting->result && cancelled.cancelled() != asio::cancellation_type::none) {
+    const bool cancelled = co_await waiting->slot.wait();
+    if (cancelled && !waiting->result) {
       if (waiting_) std::erase(*waiting_, waiting);
-      throw boost::system::system_error{asio::error::operation_aborted};
+      throw_cancelled();
     }
   }
   co_return *waiting->result;
@@ -182,8 +177,7 @@ asio::awaitable<bool> connection_impl::close_here(close_code code, std::string t
   const auto resume_on = co_await asio::this_coro::executor;
   if (over()) co_return true;
   co_await suspend<void()>([this, &resume_on](auto handler) {
-    if (!end_waiters_) end_waiters_ = std::make_unique<end_waiters>();
-    end_waiters_->emplace_back(resume_on, resumption<void()>{std::move(handler)});
+    ending_->waiters.emplace_back(resume_on, resumption<void()>{std::move(handler)});
   });
   co_return true;
 }

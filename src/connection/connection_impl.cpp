@@ -1,5 +1,6 @@
 #include "connection/connection_impl.hpp"
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
@@ -22,10 +23,10 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
     : ticket(std::move(parts.ticket)),
       host_(std::move(parts.where)),
       route_(route),
+      window_bits_(static_cast<std::uint8_t>(parts.engine->send_window_bits())),
       channel_(host_->channel()),
       transport_(std::move(parts.transport)),
       engine_(std::move(parts.engine)),
-      window_bits_(engine_->send_window_bits()),
       id_(id),
       runs_(std::move(parts.runs)),
       request_(std::move(parts.request)) {
@@ -41,19 +42,22 @@ connection_impl::~connection_impl() {
   ticket.release();
 }  // while the host is there
 
-// --- The owner and its loops ---
+// --- The handler and the loops ---
 
-asio::awaitable<void> connection_impl::run(std::shared_ptr<connection_impl> self) {
-  self->start();
-  read_loop(self);
-  std::exception_ptr error;
-  try {
-    co_await (*self->runs_)(*self);
-  } catch (...) {
-    error = std::current_exception();
+/// What `co_spawn` calls when the handler has ended. It names no executor of its own, for which Asio would
+/// keep two in memory beside the coroutine.
+class connection_impl::handler_end {
+ public:
+  explicit handler_end(std::shared_ptr<connection_impl> whose) noexcept : self_(std::move(whose)) {}
+  using cancellation_slot_type = asio::cancellation_slot;
+  [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
+    return self_->cancel_handler_.slot();
   }
-  self->on_handler_done(error);
-}
+  void operator()(const std::exception_ptr& error) const { self_->on_handler_done(error); }
+
+ private:
+  std::shared_ptr<connection_impl> self_;
+};
 
 void connection_impl::start() {
   // It may be closing already.
@@ -62,6 +66,13 @@ void connection_impl::start() {
     if (heartbeat_.due() != time_point::max()) host_->set_deadline_no_later(*this, heartbeat_.due());
   }
   if (channel_.anything_to_write()) mark();
+  const auto keep = self();
+  read_loop(keep);
+  try {
+    asio::co_spawn(host_->executor(), (*runs_)(*this), handler_end{keep});
+  } catch (...) {  // of a handler that is no coroutine, or for want of memory
+    on_handler_done(std::current_exception());
+  }
 }
 
 void connection_impl::on_handler_done(const std::exception_ptr& error) {
@@ -85,42 +96,74 @@ void connection_impl::on_handler_done(const std::exception_ptr& error) {
   on_part_done();
 }
 
+/// `co_await` in the read loop: until there may be something to read and room for it, or the end.
+class connection_impl::input_wait {
+ public:
+  explicit input_wait(connection_impl& whose) noexcept : self_(whose) {}
+  [[nodiscard]] bool await_ready() const noexcept { return self_.may_feed_backlog(); }
+  void await_suspend(std::coroutine_handle<> frame) {
+    if (self_.must_wait_for_room()) {
+      self_.paused_ = true;
+      self_.paused_since_ping_ = true;
+      self_.room_.keep(frame);
+    } else if (self_.input_ended_) {
+      self_.room_.keep(frame);  // for the end to wake
+    } else {
+      waited_for_transport_ = true;
+      self_.transport_->wait_readable(transport::ready_handler{frame, &ready_});
+    }
+  }
+  [[nodiscard]] input await_resume() const noexcept {
+    self_.paused_ = false;
+    if (!waited_for_transport_) return input::perhaps;
+    return ready_ ? input::ready : input::failed;
+  }
+
+ private:
+  connection_impl& self_;
+  bool waited_for_transport_ = false;
+  bool ready_ = false;
+};
+
 loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
   while (!self->over()) {
-    // In the closing handshake messages are discarded, and the peer's close frame may be behind them.
-    if (self->inbox_full() && self->is_open()) {
-      self->paused_ = true;
-      self->paused_since_ping_ = true;
-      co_await woken(self->room_);
-      self->paused_ = false;
-    } else if (self->input_ended_) {
-      co_await woken(self->room_);  // by the end
-    } else if (self->backlog_) {
-      self->guarded([connection = self.get()] { connection->feed_backlog(); });
-    } else {
-      const auto failed = co_await readable(*self->transport_);
-      if (self->over()) break;
-      if (failed) {
-        self->end(true);
-      } else {
-        self->guarded([connection = self.get()] { connection->read_once(); });
-      }
-    }
+    const auto what = co_await input_wait(*self);
+    self->go_on(what);
   }
   self->reading_ = false;
   self->on_part_done();
 }
 
+void connection_impl::go_on(input what) {
+  if (over()) return;
+  if (what == input::ready) {
+    guarded([this] { read_once(); });
+  } else if (what == input::failed) {
+    end(true);
+  } else if (may_feed_backlog()) {
+    guarded([this] { feed_backlog(); });
+  }
+}
+
+bool connection_impl::must_wait_for_room() const noexcept {
+  // In the closing handshake messages are discarded, and the peer's close frame may be behind them.
+  return is_open() && inbox_.full(host_->limits());
+}
+
+bool connection_impl::may_feed_backlog() const noexcept {
+  return backlog_ && !input_ended_ && !must_wait_for_room();
+}
+
 loop connection_impl::write_loop(std::shared_ptr<connection_impl> self) {
   self->writing_ = true;
   while (self->stalled_ && !self->over()) {
-    const auto failed = co_await writable(*self->transport_);
+    const bool ready = co_await writable(*self->transport_);
     if (self->over()) break;
     self->stalled_ = false;
-    if (failed) {
-      self->end(true);
-    } else {
+    if (ready) {
       self->guarded([connection = self.get()] { connection->flush(); });
+    } else {
+      self->end(true);
     }
   }
   self->stalled_since_ = {};
@@ -201,18 +244,8 @@ std::size_t connection_impl::take(std::span<char> bytes) {
       host_->set_deadline_no_later(*this, message_due_);
   }
   // Behind the feeding, because the handler runs on within this call until it waits again.
-  if (inbox_head_ < inbox_.size()) reader_.wake();
+  if (!inbox_.empty()) reader_.wake();
   return used;
-}
-
-bool connection_impl::inbox_full() const noexcept {
-  return inbox_.size() - inbox_head_ >= host_->limits().receive_queue_messages ||
-         inbox_bytes_ >= host_->limits().receive_queue_bytes;
-}
-
-bool connection_impl::inbox_has_room() const noexcept {
-  return inbox_.size() - inbox_head_ <= host_->limits().receive_queue_messages / 2 &&
-         inbox_bytes_ <= host_->limits().receive_queue_bytes / 2;
 }
 
 void connection_impl::go_on_reading() {
@@ -230,9 +263,8 @@ bool connection_impl::on_message(message what) {
   host_->counters.messages_in.add();
   host_->counters.bytes_in.add(what.size());
   if (!is_open()) return true;  // RFC 6455 section 1.4: what comes behind our close frame may be discarded
-  inbox_bytes_ += what.size();
-  inbox_.push_back(std::move(what));
-  return !inbox_full();
+  inbox_.push(std::move(what));
+  return !inbox_.full(host_->limits());
 }
 
 bool connection_impl::on_ping() {
@@ -283,13 +315,13 @@ void connection_impl::on_failure(close_code code) {
 // --- Ending ---
 
 void connection_impl::leave_open(closed_by by, close_code code, std::string_view text) {
+  const auto due = deadline_after(host_->now(), host_->limits().close_timeout);
+  ending_ = std::make_unique<ending>(ending{{by, code, std::string{text}}, due, {}});
   state_.store(state::closing, std::memory_order_relaxed);
   host_->counters.open.subtract(1);
   host_->counters.closing.add();
-  reason_ = {by, code, std::string{text}};
   channel_.push_close(encode_close(code, text));
-  close_due_ = deadline_after(host_->now(), host_->limits().close_timeout);
-  host_->set_deadline_no_later(*this, close_due_);
+  host_->set_deadline_no_later(*this, due);
   mark();
   if (paused_) go_on_reading();
 }
@@ -314,7 +346,6 @@ void connection_impl::end(bool reset) {
   if (before == state::ended) return;
   state_.store(state::ended, std::memory_order_relaxed);
   (before == state::open ? host_->counters.open : host_->counters.closing).subtract(1);
-  if (reason_.by == closed_by::nobody) reason_ = {closed_by::transport, close_code::abnormal, {}};
   if (reset) host_->counters.resets.add();
   transport_->close(reset);
   const auto bytes_before = channel_.bytes();
@@ -335,11 +366,18 @@ void connection_impl::end(bool reset) {
 
 void connection_impl::tell_waiters() {
   if (waiting_) admit_waiting();  // nobody is admitted any more
-  const auto waiters = std::exchange(end_waiters_, nullptr);
-  if (!waiters) return;
-  for (auto& [executor, waiting] : *waiters) {
+  if (!ending_) return;
+  auto waiters = std::exchange(ending_->waiters, {});
+  for (auto& [executor, waiting] : waiters) {
     asio::post(executor, [waiter = std::move(waiting)]() mutable { waiter(); });
   }
+}
+
+const close_reason& connection_impl::close_reason() const noexcept {
+  static const skein::close_reason none;
+  static const skein::close_reason lost{closed_by::transport, close_code::abnormal, {}};
+  if (ending_) return ending_->reason;
+  return over() ? lost : none;
 }
 
 void connection_impl::force() {
@@ -382,11 +420,11 @@ void connection_impl::on_deadline(time_point now) {
   auto& counters = host_->counters;
   const auto& limits = host_->limits();
   if (!is_open()) {
-    if (now >= close_due_) {
+    if (now >= ending_->due) {
       counters.close_timeouts.add();
       end(true);
     } else {
-      host_->set_deadline(*this, close_due_);
+      host_->set_deadline(*this, ending_->due);
     }
     return;
   }
@@ -413,7 +451,7 @@ void connection_impl::on_deadline(time_point now) {
       paused_since_ping_ = paused_;
       drained_at_ = {};
       channel_.shrink();
-      if (inbox_.empty()) inbox_.shrink_to_fit();
+      inbox_.shrink();
       send_ping();
       break;
     case heartbeat::action::dead:

@@ -1,6 +1,6 @@
 #pragma once
 
-// One connection, on one executor: a coroutine that runs the handler, a read loop and a write loop.
+// One connection, on one executor: the spawned coroutine of its handler, a read loop and a write loop.
 //
 // The read loop waits until the transport is readable, reads once, feeds the engine and wakes the handler.
 // What is sent goes into the send channel and marks the connection; at the end of the turn `flush` writes
@@ -14,7 +14,9 @@
 #include "connection/engine.hpp"
 #include "connection/heartbeat.hpp"
 #include "connection/host.hpp"
+#include "connection/inbox.hpp"
 #include "connection/loop.hpp"
+#include "connection/pooled_frame.hpp"
 #include "connection/send_channel.hpp"
 #include "connection/transport.hpp"
 #include "connection/wake_slot.hpp"
@@ -75,8 +77,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   connection_impl(connection_id id, const std::string* route, connection_parts parts);
   ~connection_impl() override;
 
-  /// The owner: starts the loops and runs the handler, to be spawned with `cancellation`.
-  static asio::awaitable<void> run(std::shared_ptr<connection_impl> self);
+  /// Starts reading and spawns the handler, which runs at once up to its first wait.
+  void start();
 
   /// What an `offer` came to: `pending` means that the policy is `wait` and there is no room.
   struct verdict {
@@ -96,7 +98,6 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// Ends what is left, without the executor, whose context does not run any more and is about to go. With
   /// `announce` the host is told, as of any end.
   void lose(bool announce) noexcept;
-  [[nodiscard]] asio::cancellation_slot cancellation() noexcept { return cancel_handler_.slot(); }
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
 
   /// Brings what the next `offer` touches into the cache.
@@ -113,7 +114,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   [[nodiscard]] bool is_open() const noexcept override {
     return state_.load(std::memory_order_relaxed) == state::open;
   }
-  [[nodiscard]] const skein::close_reason& close_reason() const noexcept override { return reason_; }
+  [[nodiscard]] const skein::close_reason& close_reason() const noexcept override;
   [[nodiscard]] connection_id id() const noexcept override { return id_; }
   [[nodiscard]] std::string_view route() const noexcept override { return *route_; }
   [[nodiscard]] const skein::request& request() const noexcept override { return request_; }
@@ -143,19 +144,30 @@ class connection_impl final : public connection, private protocol_sink, private 
     std::string bytes;
     std::size_t fed = 0;
   };
-  using end_waiters = std::vector<std::pair<asio::any_io_executor, resumption<void()>>>;
+  /// Of a connection that is closing, or was closed with a reason.
+  struct ending {
+    skein::close_reason reason;
+    time_point due;  // for the closing handshake to be over
+    std::vector<std::pair<asio::any_io_executor, resumption<void()>>> waiters;
+  };
+  class handler_end;
+  class input_wait;
 
   // The loops. Each keeps the connection until it ends.
   static loop read_loop(std::shared_ptr<connection_impl> self);
   /// Runs while the transport is full.
   static loop write_loop(std::shared_ptr<connection_impl> self);
-  void start();
   void on_handler_done(const std::exception_ptr& error);
   /// The handler or a loop has ended: the last of the loops announces the end, the last of all joins.
   void on_part_done();
   void announce_end();
   /// What the heartbeat asks for, or asked for and could not see answered.
   void send_ping();
+  enum class input : std::uint8_t { ready, failed, perhaps };
+  /// One turn of the read loop.
+  void go_on(input what);
+  [[nodiscard]] bool must_wait_for_room() const noexcept;
+  [[nodiscard]] bool may_feed_backlog() const noexcept;
   void read_once();
   void feed_backlog();
   template <class Step>
@@ -164,11 +176,9 @@ class connection_impl final : public connection, private protocol_sink, private 
   [[nodiscard]] bool pong_may_be_unread(time_point now) const noexcept;
   /// Feeds the engine and wakes the handler; returns how many bytes were of use.
   std::size_t take(std::span<char> bytes);
-  [[nodiscard]] bool inbox_full() const noexcept;
-  /// Whether reading goes on: half a queue later than it stopped.
-  [[nodiscard]] bool inbox_has_room() const noexcept;
   void go_on_reading();
-  [[nodiscard]] message take_message();
+  /// Nothing if there is none.
+  [[nodiscard]] std::optional<message> next_message();
 
   // protocol_sink
   bool on_message(message what) override;
@@ -217,33 +227,29 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool reading_ = true;   // the read loop runs, or is about to
   bool writing_ = false;  // the write loop runs
   bool handler_done_ = false;
-  bool announced_ = false;  // the host knows of the end
+  bool announced_ = false;    // the host knows of the end
+  std::uint8_t window_bits_;  // of what is sent compressed; 0: nothing is
   send_channel channel_;
   std::unique_ptr<detail::transport> transport_;
   std::unique_ptr<protocol_engine> engine_;
-  int window_bits_;
-  std::uint32_t inbox_head_ = 0;  // of `inbox_` that was handed out
 
-  std::vector<message> inbox_;
-  std::size_t inbox_bytes_ = 0;
+  inbox inbox_;
   std::unique_ptr<unfed> backlog_;
   wake_slot reader_;  // the handler, for a message
-  wake_slot room_;    // the read loop, for room in the inbox
+  loop_slot room_;    // the read loop, for room in the inbox
   std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
-  std::unique_ptr<end_waiters> end_waiters_;
+  std::unique_ptr<ending> ending_;
 
   heartbeat heartbeat_;
   token_bucket ping_budget_;
   time_point drained_at_{};  // when everything had been read, in times when the handler is slow
   time_point stalled_since_{};
-  time_point close_due_ = time_point::max();
   time_point message_due_ = time_point::max();
 
   connection_id id_;
   std::shared_ptr<const handler> runs_;
   skein::request request_;
   std::unique_ptr<const particulars> particulars_;  // of those who are not anonymous
-  skein::close_reason reason_;
   std::any attributes_;
   asio::cancellation_signal cancel_handler_;
   std::uint64_t messages_in_ = 0, bytes_in_ = 0, messages_out_ = 0, bytes_out_ = 0, dropped_ = 0;

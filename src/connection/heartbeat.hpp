@@ -8,6 +8,7 @@
 
 #include <skein/clock.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -84,18 +85,16 @@ class token_bucket {
  public:
   [[nodiscard]] bool take(time_point now, const rate_limit& limit) noexcept {
     if (limit.rate == 0) return true;
-    const std::chrono::duration<double> passed = now - refilled_;
-    tokens_ += passed.count() * limit.rate;
-    if (refilled_ == time_point{} || tokens_ > limit.burst) tokens_ = limit.burst;  // at first it is full
-    refilled_ = now;
-    if (tokens_ < 1.0) return false;
-    tokens_ -= 1.0;
+    if (limit.burst == 0) return false;
+    const std::chrono::nanoseconds each{1'000'000'000 / limit.rate};
+    full_at_ = std::max(full_at_, now);
+    if (full_at_ - now > each * (limit.burst - 1)) return false;
+    full_at_ += each;
     return true;
   }
 
  private:
-  double tokens_ = 0;
-  time_point refilled_{};
+  time_point full_at_{};  // when nothing of the burst will be used up
 };
 
 }  // namespace skein::detail

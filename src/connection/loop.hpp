@@ -4,8 +4,8 @@
 // and for a wake-up, so they need none of what `asio::awaitable` carries along: a frame of a hundred bytes,
 // resumed within the call that has what it waits for.
 
+#include "connection/suspended_loop.hpp"
 #include "connection/transport.hpp"
-#include "connection/wake_slot.hpp"
 
 #include <coroutine>
 #include <exception>
@@ -25,56 +25,34 @@ struct loop {
   };
 };
 
-/// A suspended loop, as a function that resumes it. Destroys the loop if it is never called.
-class suspended_loop {
+/// `co_await` in a loop: until the transport is writable (true) or closed (false).
+class writable {
  public:
-  /// `result` takes what the wait came to.
-  explicit suspended_loop(std::coroutine_handle<> frame, error_code* result = nullptr) noexcept
-      : frame_(frame), result_(result) {}
-  suspended_loop(suspended_loop&& other) noexcept
-      : frame_(std::exchange(other.frame_, nullptr)), result_(other.result_) {}
-  suspended_loop& operator=(suspended_loop&&) = delete;
-  ~suspended_loop() {
-    if (frame_) frame_.destroy();
-  }
-  void operator()() { std::exchange(frame_, nullptr).resume(); }
-  void operator()(wait_result how) {
-    *result_ = how.ec;
-    (*this)();
-  }
-
- private:
-  std::coroutine_handle<> frame_;
-  error_code* result_;
-};
-
-/// `co_await` in a loop: until the transport is ready, or closed; gives the error if there is one.
-template <void (transport::*Wait)(transport::ready_handler)>
-class transport_wait {
- public:
-  explicit transport_wait(transport& what) noexcept : where_(what) {}
+  explicit writable(transport& what) noexcept : where_(what) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> frame) {
-    (where_.*Wait)(transport::ready_handler{suspended_loop{frame, &result_}});
+    where_.wait_writable(transport::ready_handler{frame, &ready_});
   }
-  [[nodiscard]] error_code await_resume() const noexcept { return result_; }
+  [[nodiscard]] bool await_resume() const noexcept { return ready_; }
 
  private:
   transport& where_;
-  error_code result_{};
+  bool ready_ = false;
 };
-using readable = transport_wait<&transport::wait_readable>;
-using writable = transport_wait<&transport::wait_writable>;
 
-/// `co_await` in a loop: until the slot's next `wake`.
-struct woken {
-  explicit woken(wake_slot& what) noexcept : slot(what) {}
-  wake_slot& slot;
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> frame) const {
-    slot.keep(resumption<void()>{suspended_loop{frame}});
+/// Where a loop waits to be woken.
+class loop_slot {
+ public:
+  void keep(std::coroutine_handle<> frame) noexcept { waiter_ = suspended_loop{frame}; }
+  /// The loop goes on within this call.
+  void wake() {
+    if (auto waiter = std::move(waiter_)) waiter.resume();
   }
-  void await_resume() const noexcept {}
+  /// Destroys the loop that waits here.
+  void abandon() noexcept { waiter_ = {}; }
+
+ private:
+  suspended_loop waiter_;
 };
 
 }  // namespace skein::detail

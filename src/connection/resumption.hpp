@@ -19,11 +19,6 @@ namespace skein::detail {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
-/// How a wait ended, where an error is a normal end: a first argument of type `error_code` would be thrown.
-struct wait_result {
-  error_code ec;
-};
-
 template <class Signature>
 class resumption;
 

@@ -97,20 +97,20 @@ std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes
 }
 
 void send_channel::append(item& what) {
-  if (!ring_ || size() == mask_ + 1) grow();
+  if (!ring_ || size() == std::size_t{mask_} + 1) grow();
   bytes_ += what.wire_size;
   at(tail_) = std::move(what);
   ++tail_;
 }
 
 void send_channel::grow() {
-  const std::uint64_t capacity = ring_ ? (mask_ + 1) * 2 : 4;
+  const std::uint64_t capacity = ring_ ? (std::uint64_t{mask_} + 1) * 2 : 4;
   std::unique_ptr<item[]> larger{new item[static_cast<std::size_t>(capacity)]};
   for (auto sequence = head_; sequence != tail_; ++sequence) {
     larger[static_cast<std::size_t>(sequence & (capacity - 1))] = std::move(at(sequence));
   }
   ring_ = std::move(larger);
-  mask_ = capacity - 1;
+  mask_ = static_cast<std::uint32_t>(capacity - 1);
 }
 
 void send_channel::shrink() noexcept {

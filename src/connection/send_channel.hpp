@@ -160,14 +160,14 @@ class send_channel {
 
   const channel_limits& limits_;
   std::unique_ptr<item[]> ring_;
-  std::uint64_t mask_ = 0;  // capacity - 1, if there is a ring
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
   std::size_t bytes_ = 0;
-  std::size_t front_offset_ = 0;             // of the message at the head that has been written
   std::unique_ptr<special_frames> special_;  // only while there are any
   // Where the waiting message of each key stands. Entries outlive their message; a lookup checks.
   std::unique_ptr<std::unordered_map<std::string, std::uint64_t>> keys_;
+  std::uint32_t mask_ = 0;          // capacity - 1, if there is a ring
+  std::uint32_t front_offset_ = 0;  // of the message at the head that has been written
   bool close_written_ = false;
 };
 
@@ -176,7 +176,7 @@ void send_channel::consume(std::size_t n, Written&& written) {
   const auto take_front = [&] {
     const auto rest = at(head_).wire_size - front_offset_;
     if (n < rest) {
-      front_offset_ += n;
+      front_offset_ += static_cast<std::uint32_t>(n);
       n = 0;
       return;
     }

@@ -123,16 +123,14 @@ class tcp_transport final : public transport, private poller_client {
     auto writer = writing ? std::move(writer_) : ready_handler{};
     if (reading) {
       auto reader = std::move(reader_);
-      reader(wait_result{});
+      reader(true);
     }
-    if (writer) writer(wait_result{});
+    if (writer) writer(true);
   }
 
   void abort(ready_handler& waiting) {
     if (!waiting) return;
-    asio::post(poller_.executor(), [handler = std::move(waiting)]() mutable {
-      handler(wait_result{asio::error::operation_aborted});
-    });
+    asio::post(poller_.executor(), [handler = std::move(waiting)]() mutable { handler(false); });
   }
 
   poller& poller_;

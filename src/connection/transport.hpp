@@ -3,7 +3,7 @@
 // The bytes beneath a connection: non-blocking reads and writes, and waiting for readiness. TCP, memory,
 // later TLS.
 
-#include "connection/resumption.hpp"
+#include "connection/suspended_loop.hpp"
 
 #include <skein/clock.hpp>
 
@@ -17,19 +17,21 @@
 
 namespace skein::detail {
 
+using boost::system::error_code;
+
 /// Used on the connection's executor only.
 class transport {
  public:
-  using ready_handler = resumption<void(wait_result)>;
+  using ready_handler = detail::ready_handler;
 
   virtual ~transport() = default;
   /// Reads what is there. `would_block` if there is nothing, `eof` at the end.
   virtual std::size_t read_some(std::span<char> into, error_code& ec) noexcept = 0;
   /// Writes what fits, in one system call. `would_block` if nothing does.
   virtual std::size_t write_some(std::span<const iovec> buffers, error_code& ec) noexcept = 0;
-  /// Completes when `read_some` will not block; `operation_aborted` after `close`. One at a time.
+  /// Completes with true when `read_some` will not block, with false after `close`. One at a time.
   virtual void wait_readable(ready_handler handler) = 0;
-  /// Completes when `write_some` will not block; `operation_aborted` after `close`. One at a time.
+  /// Completes with true when `write_some` will not block, with false after `close`. One at a time.
   virtual void wait_writable(ready_handler handler) = 0;
   /// Whether the connection has been reset, unread data in front of that or not, or the peer has
   /// acknowledged nothing for `quiet` although something is on its way to it.

@@ -16,33 +16,33 @@ namespace skein::detail {
 /// last.
 class wake_slot {
  public:
-  /// `co_await slot.wait()` completes at the next `wake`, or when the waiting coroutine is cancelled.
+  /// `co_await slot.wait()` completes with false at the next `wake`, or with true when the waiting coroutine
+  /// is cancelled.
   auto wait() noexcept {
-    return suspend<void()>([this](auto handler) {
+    return suspend<void(bool)>([this](auto handler) {
       auto slot = asio::get_associated_cancellation_slot(handler);
-      waiter_ = resumption<void()>{std::move(handler)};
+      waiter_ = resumption<void(bool)>{std::move(handler)};
       if (slot.is_connected()) {
-        slot.assign([this](asio::cancellation_type) { wake(); });
+        slot.assign([this](asio::cancellation_type) { resume(true); });
       }
     });
   }
 
-  /// What the next `wake` resumes.
-  void keep(resumption<void()> waiter) noexcept { waiter_ = std::move(waiter); }
-
   [[nodiscard]] bool waiting() const noexcept { return static_cast<bool>(waiter_); }
 
-  void wake() {
-    if (!waiter_) return;
-    auto waiter = std::move(waiter_);
-    waiter();
-  }
+  void wake() { resume(false); }
 
   /// Destroys the waiting coroutine.
   void abandon() noexcept { waiter_.reset(); }
 
  private:
-  resumption<void()> waiter_;
+  void resume(bool cancelled) {
+    if (!waiter_) return;
+    auto waiter = std::move(waiter_);
+    waiter(cancelled);
+  }
+
+  resumption<void(bool)> waiter_;
 };
 
 }  // namespace skein::detail

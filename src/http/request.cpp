@@ -40,24 +40,114 @@ std::string decode(std::string_view text) {
 
 }  // namespace
 
+/// Where everything stands in the block.
+struct request::layout {
+  std::string_view method, target, remote_address, body;
+  std::size_t headers = 0;
+  const char* sizes = nullptr;  // of the headers
+  const char* text = nullptr;   // of the headers
+};
+
+namespace {
+
+// Seven bits in each byte, the lowest first; the last byte has no high bit.
+
+std::size_t width_of(std::size_t number) noexcept {
+  std::size_t bytes = 1;
+  while (number >>= 7U) ++bytes;
+  return bytes;
+}
+
+char* put(char* place, std::size_t number) noexcept {
+  for (; number > 0x7f; number >>= 7U) *place++ = static_cast<char>(0x80U | (number & 0x7fU));
+  *place++ = static_cast<char>(number);
+  return place;
+}
+
+std::size_t take(const char*& place) noexcept {
+  std::size_t number = 0;
+  for (unsigned shift = 0;; shift += 7) {
+    const auto byte = static_cast<unsigned char>(*place++);
+    number |= std::size_t{byte & 0x7fU} << shift;
+    if (byte < 0x80) return number;
+  }
+}
+
+}  // namespace
+
 request::request(std::string_view method, std::string_view target, const header_list& headers,
                  std::string_view remote_address, std::string_view body) {
-  auto size = method.size() + target.size() + remote_address.size() + body.size();
-  for (const auto& [name, value] : headers) size += name.size() + value.size();
-  block_.reserve(size);
-  headers_.reserve(headers.size());
-  const auto append = [this](std::string_view text) {
-    block_ += text;
-    return static_cast<std::uint32_t>(text.size());
-  };
-  method_ = append(method);
-  target_ = append(target);
-  remote_address_ = append(remote_address);
+  std::vector<std::string_view> texts{method, target, remote_address, body};
+  texts.reserve(texts.size() + 2 * headers.size());
   for (const auto& [name, value] : headers) {
-    const auto name_size = append(name);
-    headers_.emplace_back(name_size, append(value));
+    texts.push_back(name);
+    texts.push_back(value);
   }
-  body_ = append(body);
+  constexpr std::size_t fixed = 4;  // texts, and then the number of headers
+  auto size = width_of(headers.size());
+  for (const auto text : texts) size += width_of(text.size()) + text.size();
+  block_ = std::make_unique<char[]>(size);
+  auto* place = block_.get();
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (i == fixed) place = put(place, headers.size());
+    place = put(place, texts[i].size());
+  }
+  if (texts.size() == fixed) place = put(place, 0);
+  for (const auto text : texts) place = std::copy(text.begin(), text.end(), place);
+}
+
+request::request(const request& other)
+    : request(other.method(), other.target(), other.headers(), other.remote_address(), other.body()) {}
+
+request::layout request::parts() const noexcept {
+  layout all;
+  if (!block_) return all;
+  const char* place = block_.get();
+  const auto method = take(place);
+  const auto target = take(place);
+  const auto remote_address = take(place);
+  const auto body = take(place);
+  all.headers = take(place);
+  all.sizes = place;
+  for (std::size_t i = 0; i < 2 * all.headers; ++i) take(place);
+  const auto text = [&place](std::size_t size) {
+    const std::string_view found{place, size};
+    place += size;
+    return found;
+  };
+  all.method = text(method);
+  all.target = text(target);
+  all.remote_address = text(remote_address);
+  all.body = text(body);
+  all.text = place;
+  return all;
+}
+
+template <class Visit>
+void request::each_header(Visit&& visit) const {
+  auto all = parts();
+  for (; all.headers > 0; --all.headers) {
+    const std::string_view name{all.text, take(all.sizes)};
+    const std::string_view value{name.data() + name.size(), take(all.sizes)};
+    all.text = value.data() + value.size();
+    visit(name, value);
+  }
+}
+
+std::string_view request::method() const noexcept {
+  return parts().method;
+}
+
+std::string_view request::target() const noexcept {
+  return parts().target;
+}
+
+std::string_view request::remote_address() const noexcept {
+  return parts().remote_address;
+}
+
+std::string_view request::body() const noexcept {
+  return parts().body;
 }
 
 std::string_view request::path() const noexcept {
@@ -106,7 +196,7 @@ std::size_t request::count(std::string_view name) const noexcept {
 
 request::header_list request::headers() const {
   header_list all;
-  all.reserve(headers_.size());
+  all.reserve(parts().headers);
   each_header([&](std::string_view name, std::string_view value) { all.emplace_back(name, value); });
   return all;
 }

@@ -2,8 +2,6 @@
 
 #include "hub/broadcast.hpp"
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
@@ -93,11 +91,7 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
       problem("on_open threw: " + what_of(std::current_exception()));
     }
   }
-  auto observed = [self = this](const std::exception_ptr& error) {
-    if (error) self->problem("a connection failed: " + what_of(error));  // only if memory is gone
-  };
-  asio::co_spawn(executor(), connection_impl::run(opened),
-                 asio::bind_cancellation_slot(opened->cancellation(), std::move(observed)));
+  opened->start();
   if (shared_->draining.load()) opened->begin_close(closed_by::local, close_code::going_away, {});
   return opened;
 }

@@ -10,11 +10,10 @@ namespace skein::testing::detail {
 namespace {
 
 using skein::detail::transport;
-using skein::detail::wait_result;
 
-void complete(const asio::any_io_executor& executor, transport::ready_handler& slot, error_code ec) {
+void complete(const asio::any_io_executor& executor, transport::ready_handler& slot, bool ready) {
   if (!slot) return;
-  asio::post(executor, [handler = std::move(slot), ec]() mutable { handler(wait_result{ec}); });
+  asio::post(executor, [handler = std::move(slot), ready]() mutable { handler(ready); });
 }
 
 class memory_transport final : public skein::detail::transport {
@@ -78,12 +77,12 @@ class memory_transport final : public skein::detail::transport {
 
 void memory_pipe::notify() {
   if (server_closed) {
-    complete(executor, readable, asio::error::operation_aborted);
-    complete(executor, writable, asio::error::operation_aborted);
+    complete(executor, readable, false);
+    complete(executor, writable, false);
     return;
   }
-  if (!to_server.empty() || peer_gone) complete(executor, readable, {});
-  if (to_peer.size() < capacity || peer_gone) complete(executor, writable, {});
+  if (!to_server.empty() || peer_gone) complete(executor, readable, true);
+  if (to_peer.size() < capacity || peer_gone) complete(executor, writable, true);
 }
 
 std::unique_ptr<skein::detail::transport> make_memory_transport(std::shared_ptr<memory_pipe> pipe) {

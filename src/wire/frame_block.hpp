@@ -56,6 +56,11 @@ class frame_block {
   // is worth more than the copy.
   static constexpr std::size_t join_limit = 4096;
 
+  /// Of the allocation that holds this, the header, and a joined payload.
+  [[nodiscard]] static std::size_t block_size(bool joined, std::size_t payload) noexcept {
+    return sizeof(frame_block) + max_header_size + (joined ? payload : 0);
+  }
+
   /// The header, and the payload too if they are joined: behind this object, in the same allocation.
   [[nodiscard]] std::string_view frame() const noexcept {
     return {reinterpret_cast<const char*>(this + 1), frame_size_};

@@ -91,12 +91,12 @@ class frame_parser {
   std::uint8_t control_size_ = 0;
   opcode opcode_ = opcode::continuation;
   state state_ = state::header;
-  bool compression_;
-  bool final_ = false;
-  bool in_message_ = false;
-  bool begins_ = false;  // no piece of the message has been reported
-  bool text_ = false;
-  bool compressed_ = false;
+  bool compression_ : 1;
+  bool final_ : 1 = false;
+  bool in_message_ : 1 = false;
+  bool begins_ : 1 = false;  // no piece of the message has been reported
+  bool text_ : 1 = false;
+  bool compressed_ : 1 = false;
 };
 
 }  // namespace skein::detail

@@ -1,3 +1,4 @@
+#include "wire/block_pool.hpp"
 #include "wire/deflate.hpp"
 #include "wire/frame_block.hpp"
 
@@ -24,13 +25,14 @@ frame_block::frame_block(message source, bool joined) : opcode_(source.type()), 
 
 frame_block* frame_block::make(message source) {
   const bool joined = source.size() <= join_limit;
-  void* const place = ::operator new(sizeof(frame_block) + max_header_size + (joined ? source.size() : 0));
+  void* const place = take_block(block_size(joined, source.size()));
   return ::new (place) frame_block{std::move(source), joined};  // nothing in it throws
 }
 
 void frame_block::destroy() noexcept {
+  const auto size = block_size(joined_, joined_ ? frame_size_ - header_size_ : 0);
   this->~frame_block();
-  ::operator delete(this);
+  give_back_block(this, size);
 }
 
 frame_view frame_block::compressed(int level) {

@@ -1,0 +1,63 @@
+// What a message costs once a connection is under way, on a real socket: the memory its shard takes, counted.
+
+#include "test_server.hpp"
+#include "unit/counting_new.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+
+using namespace skein;
+using namespace skein::test;
+
+namespace {
+
+/// What the shard allocated while `count` messages of this size were echoed, one at a time.
+counting::count cost_of_echoes(std::size_t size, std::size_t count) {
+  constexpr std::size_t warming_up = 200;
+  counting::count before;
+  counting::count after;
+  std::atomic<bool> done{false};
+  {
+    test_server server{quiet_options(), {}, [&](skein::server& where) {
+                         where.route("/counted", [&](connection& client) -> asio::awaitable<void> {
+                           for (std::size_t i = 0; i < warming_up + count; ++i) {
+                             if (i == warming_up) before = counting::so_far();
+                             auto received = co_await client.read();
+                             if (!received) co_return;
+                             co_await client.write(std::move(*received));
+                           }
+                           after = counting::so_far();
+                           done = true;
+                         });
+                       }};
+    raw_client client{server.port()};
+    REQUIRE(client.open("/counted").status == 101);
+    const auto frame = text_frame(std::string(size, 'x'));
+    for (std::size_t i = 0; i < warming_up + count; ++i) {
+      client.send(frame);
+      const auto answer = client.read_message();
+      REQUIRE(answer);
+      REQUIRE(answer->payload.size() == size);
+    }
+    client.send(close_frame());
+    client.read_to_end();
+  }
+  REQUIRE(done);
+  return {after.allocations - before.allocations, after.bytes - before.bytes};
+}
+
+}  // namespace
+
+TEST_SUITE("steady state") {
+  TEST_CASE("an echo of a small message allocates nothing, of a larger one its payload" *
+            doctest::skip(!counting::counts)) {
+    if (test_engine() != engine::native) return;
+    CHECK(cost_of_echoes(15, 1000).allocations == 0);
+    const auto larger = cost_of_echoes(64, 1000);
+    CHECK(larger.allocations == 1000);
+    CHECK(larger.bytes == 1000 * 65);
+    // Past what the pool holds there is the block in which the message is written as well.
+    CHECK(cost_of_echoes(1024, 1000).allocations == 2000);
+  }
+}
