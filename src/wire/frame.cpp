@@ -2,26 +2,6 @@
 
 namespace skein::detail {
 
-frame_header encode_header(opcode op, std::uint64_t payload_size, bool rsv1) noexcept {
-  frame_header header{};
-  auto& bytes = header.bytes;
-  bytes[0] = static_cast<char>(0x80U | (rsv1 ? 0x40U : 0U) | static_cast<unsigned>(op));
-  if (payload_size < 126) {
-    bytes[1] = static_cast<char>(payload_size);
-    header.size = 2;
-  } else if (payload_size <= 0xffff) {
-    bytes[1] = 126;
-    bytes[2] = static_cast<char>(payload_size >> 8U);
-    bytes[3] = static_cast<char>(payload_size & 0xffU);
-    header.size = 4;
-  } else {
-    bytes[1] = 127;
-    for (unsigned i = 0; i < 8; ++i) bytes[2 + i] = static_cast<char>(payload_size >> (56U - 8U * i));
-    header.size = 10;
-  }
-  return header;
-}
-
 std::string encode_control(opcode op, std::string_view payload) {
   payload = payload.substr(0, max_control_payload);
   std::string frame{encode_header(op, payload.size()).view()};

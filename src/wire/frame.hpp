@@ -23,7 +23,31 @@ struct frame_header {
   [[nodiscard]] std::string_view view() const noexcept { return {bytes.data(), size}; }
 };
 
-[[nodiscard]] frame_header encode_header(opcode op, std::uint64_t payload_size, bool rsv1 = false) noexcept;
+/// Writes such a header, of at most `max_header_size` bytes, to where it belongs; returns its size. Inline,
+/// and without a copy: it is made for each message.
+inline std::uint8_t write_header(char* place, opcode op, std::uint64_t payload_size, bool rsv1) noexcept {
+  place[0] = static_cast<char>(0x80U | (rsv1 ? 0x40U : 0U) | static_cast<unsigned>(op));
+  if (payload_size < 126) {
+    place[1] = static_cast<char>(payload_size);
+    return 2;
+  }
+  if (payload_size <= 0xffff) {
+    place[1] = 126;
+    place[2] = static_cast<char>(payload_size >> 8U);
+    place[3] = static_cast<char>(payload_size & 0xffU);
+    return 4;
+  }
+  place[1] = 127;
+  for (unsigned i = 0; i < 8; ++i) place[2 + i] = static_cast<char>(payload_size >> (56U - 8U * i));
+  return 10;
+}
+
+[[nodiscard]] inline frame_header encode_header(opcode op, std::uint64_t payload_size,
+                                                bool rsv1 = false) noexcept {
+  frame_header header{};
+  header.size = write_header(header.bytes.data(), op, payload_size, rsv1);
+  return header;
+}
 
 /// A whole unmasked control frame; the payload is cut to 125 bytes.
 [[nodiscard]] std::string encode_control(opcode op, std::string_view payload);

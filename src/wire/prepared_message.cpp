@@ -10,16 +10,14 @@
 namespace skein::detail {
 
 frame_block::frame_block(message source, bool joined) : opcode_(source.type()), joined_(joined) {
-  const auto header = encode_header(opcode_, source.size());
-  header_size_ = header.size;
   auto* const place = reinterpret_cast<char*>(this + 1);
-  std::memcpy(place, header.bytes.data(), header.size);
+  header_size_ = write_header(place, opcode_, source.size(), false);
   if (joined) {
-    std::memcpy(place + header.size, source.payload().data(), source.size());
-    frame_size_ = static_cast<std::uint32_t>(header.size + source.size());
+    std::memcpy(place + header_size_, source.payload().data(), source.size());
+    frame_size_ = static_cast<std::uint32_t>(header_size_ + source.size());
   } else {
     payload_ = source.release();
-    frame_size_ = header.size;
+    frame_size_ = header_size_;
   }
 }
 
