@@ -86,10 +86,11 @@ using admission = std::variant<identity, refusal>;
 using authenticator = std::function<asio::awaitable<admission>(const request&)>;
 
 /// Which origins may connect (RFC 6455 section 10.2). Without a list and without a callback: requests without
-/// an Origin header, and requests whose origin has the host and port of the Host header.
+/// an Origin header, and requests whose origin is one of the web (http, https, ws, wss) and has the host and
+/// port of the Host header.
 struct origin_policy {
-  /// Exact origins, `scheme://host[:port]`; `*` allows every origin. Comparison ignores case and a default
-  /// port.
+  /// Exact origins, `scheme://host[:port]`; `*` allows every origin, there are no other wildcards. Comparison
+  /// ignores case, a default port, and how an IPv6 address is written. `null` is never allowed by name.
   std::vector<std::string> allowed;
   /// If set, asked instead of the list; gets the Origin header's value and the request.
   std::function<bool(std::string_view origin, const request&)> accept;

@@ -2,7 +2,10 @@
 
 #include <skein/handshake.hpp>
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -31,18 +34,42 @@ unsigned default_port(std::string_view scheme) noexcept {
   return 0;
 }
 
-bool is_host(std::string_view host) noexcept {
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    const auto inside = host.substr(1, host.size() - 2);
-    return std::all_of(inside.begin(), inside.end(), [](char c) {
-      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' ||
-             c == '.';
+/// A registered name or an IPv4 address: labels of 1 to 63 characters, 253 in all, a dot at the end or none.
+bool is_name(std::string_view host) noexcept {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  if (host.empty() || host.size() > 253) return false;
+  for (;;) {
+    const auto dot = std::min(host.find('.'), host.size());
+    const auto label = host.substr(0, dot);
+    const bool plain = std::all_of(label.begin(), label.end(), [](char c) {
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+             c == '_';
     });
+    if (label.empty() || label.size() > 63 || !plain) return false;
+    if (dot == host.size()) return true;
+    host.remove_prefix(dot + 1);
   }
-  return !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '.' || c == '_';
-  });
+}
+
+/// An IPv6 address in brackets, as browsers write it (RFC 5952), so that every way of writing one compares
+/// equal.
+std::optional<std::string> canonical_ipv6(std::string_view host) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const auto inside = host.substr(1, host.size() - 2);
+  if (inside.size() >= text.size() ||
+      inside.find_first_not_of("0123456789abcdefABCDEF:.") != std::string_view::npos)
+    return std::nullopt;
+  std::copy(inside.begin(), inside.end(), text.begin());
+  in6_addr address{};
+  if (::inet_pton(AF_INET6, text.data(), &address) != 1) return std::nullopt;
+  if (::inet_ntop(AF_INET6, &address, text.data(), text.size()) == nullptr) return std::nullopt;
+  return "[" + std::string{text.data()} + "]";
+}
+
+std::optional<std::string> canonical_host(std::string_view host) {
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') return canonical_ipv6(host);
+  if (!is_name(host)) return std::nullopt;
+  return lower(host);
 }
 
 /// `host[:port]`; `fallback` where no port is written.
@@ -55,11 +82,13 @@ std::optional<std::pair<std::string, unsigned>> parse_authority(std::string_view
     host = text.substr(0, colon);
     const auto digits = text.substr(colon + 1);
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (error != std::errc{} || end != digits.data() + digits.size() || port == 0 || port > 65535)
+    if (error != std::errc{} || end != digits.data() + digits.size() || digits.starts_with('0') ||
+        port > 65535)
       return std::nullopt;
   }
-  if (!is_host(host)) return std::nullopt;
-  return std::pair{lower(host), port};
+  auto name = canonical_host(host);
+  if (!name) return std::nullopt;
+  return std::pair{std::move(*name), port};
 }
 
 std::optional<parsed_origin> parse(std::string_view origin) {
@@ -100,9 +129,9 @@ bool origin_allowed(const origin_policy& policy, const request& what) {
                                  [&](const std::string& entry) { return parse(entry) == origin; });
   }
   // The same origin as far as this server can tell: host and port. The scheme may have changed at a TLS
-  // proxy, and with it the default port.
+  // proxy, and with it the default port. A scheme that is not the web's has no page of this host.
   const auto origin = parse(value);
-  if (!origin) return false;
+  if (!origin || default_port(origin->scheme) == 0 || what.count("Host") != 1) return false;
   const auto host = parse_authority(what.header("Host"), default_port(origin->scheme));
   return host && host->first == origin->host && host->second == origin->port;
 }
