@@ -7,6 +7,7 @@
 
 #include <skein/manager.hpp>
 #include <skein/server.hpp>
+#include <skein/topics.hpp>
 
 #include <chrono>
 #include <stdexcept>
@@ -41,6 +42,7 @@ struct option_description {
 struct config {
   server_options server;
   manager_options manager;
+  topics_options topics;
   std::chrono::nanoseconds shutdown_timeout = std::chrono::seconds{30};  ///< of the drain; not zero
   log_level log = log_level::info;
   bool bench_routes = false;  ///< adds /echo, /broadcast and /broadcast-awaited

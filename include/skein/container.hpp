@@ -6,6 +6,8 @@
 #include <skein/config.hpp>
 #include <skein/manager.hpp>
 #include <skein/server.hpp>
+#include <skein/topics.hpp>
+#include <skein/users.hpp>
 
 #include <functional>
 #include <memory>
@@ -22,6 +24,9 @@ class container {
   /// Use this manager, for example a `testing::mock_manager`, or one embedded in a context of your own. The
   /// server needs one from `make_manager`. Throws `std::logic_error` once the manager has been handed out.
   container& use(std::shared_ptr<manager> part);
+  /// Use these topics, or users, for example mocks. Throws `std::logic_error` once they have been handed out.
+  container& use(std::shared_ptr<skein::topics> part);
+  container& use(std::shared_ptr<skein::users> part);
   /// Use this clock. Throws `std::logic_error` once the manager has been handed out.
   container& use(std::shared_ptr<clock> part);
   /// Use this in place of the log on standard error. Throws `std::logic_error` once the manager has been
@@ -31,6 +36,8 @@ class container {
   [[nodiscard]] const skein::config& options() const noexcept;
   [[nodiscard]] skein::manager& manager();
   [[nodiscard]] skein::server& server();
+  [[nodiscard]] skein::topics& topics();
+  [[nodiscard]] skein::users& users();
   void log(log_level level, std::string_view line) const;
 
   /// Spawns a coroutine of a business module on an executor of its own; its end is observed: an exception is

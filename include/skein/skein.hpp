@@ -12,4 +12,6 @@
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
 #include <skein/server.hpp>
+#include <skein/topics.hpp>
+#include <skein/users.hpp>
 #include <skein/websocket.hpp>

@@ -8,6 +8,8 @@
 #include <skein/connection.hpp>
 #include <skein/manager.hpp>
 #include <skein/server.hpp>
+#include <skein/topics.hpp>
+#include <skein/users.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -171,6 +173,62 @@ class mock_manager : public manager {
   [[nodiscard]] manager_stats stats() const override;
   [[nodiscard]] health_report health() const override;
   asio::awaitable<drain_report> drain(std::chrono::nanoseconds deadline) override;
+
+ private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+/// Topics without connections: subscriptions are kept by connection id, publications are recorded and
+/// answered with the report that was given. What real topics refuse is refused.
+class mock_topics : public topics {
+ public:
+  mock_topics();
+  ~mock_topics() override;
+
+  struct published {
+    std::string topic;
+    message what;
+    delivery how;
+  };
+  mock_topics& will_report(delivery_report report);
+  mock_topics& will_answer(subscribed what);  ///< to every `subscribe`
+  [[nodiscard]] const std::vector<published>& record() const noexcept;
+
+  asio::awaitable<subscribed> subscribe(connection& who, std::string pattern) override;
+  asio::awaitable<bool> unsubscribe(connection& who, std::string pattern) override;
+  asio::awaitable<std::vector<std::string>> subscriptions(connection& who) override;
+  asio::awaitable<delivery_report> publish(std::string topic, prepared_message what) override;
+  asio::awaitable<delivery_report> publish(std::string topic, prepared_message what, delivery how) override;
+  void post_publish(std::string_view topic, prepared_message what) override;
+  void post_publish(std::string_view topic, prepared_message what, delivery how) override;
+  [[nodiscard]] topics_stats stats() const override;
+
+ private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+/// Users without connections: what is sent is recorded and answered with the report that was given.
+class mock_users : public users {
+ public:
+  mock_users();
+  ~mock_users() override;
+
+  struct sent {
+    std::string user;
+    message what;
+    delivery how;
+  };
+  mock_users& will_report(delivery_report report);
+  mock_users& with_connections(std::string user, std::vector<connection_id> ids);
+  [[nodiscard]] const std::vector<sent>& record() const noexcept;
+  [[nodiscard]] const std::vector<std::string>& closed() const noexcept;  ///< users, in order
+
+  asio::awaitable<delivery_report> send(std::string user, prepared_message what, delivery how) override;
+  void post_send(std::string_view user, prepared_message what, delivery how) override;
+  asio::awaitable<std::vector<connection_id>> connections(std::string user) override;
+  asio::awaitable<std::size_t> close(std::string user, close_code code, std::string text) override;
 
  private:
   struct impl;

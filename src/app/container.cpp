@@ -87,6 +87,8 @@ struct container::impl {
 
   skein::manager& build_manager();
   skein::server& build_server();
+  skein::topics& build_topics();
+  skein::users& build_users();
   void spawn(asio::awaitable<void> body);
   void task_ended(std::list<std::shared_ptr<task>>::iterator which, const std::exception_ptr& error);
   bool start();
@@ -101,7 +103,11 @@ struct container::impl {
   std::shared_ptr<skein::clock> time;
   std::shared_ptr<skein::manager> manager;
   std::unique_ptr<skein::server> server;
+  std::shared_ptr<skein::topics> topics;
+  std::shared_ptr<skein::users> users;
   bool handed_out = false;
+  bool topics_handed_out = false;
+  bool users_handed_out = false;
 
   std::mutex mutex;  // of accepts_tasks and tasks
   bool accepts_tasks = true;
@@ -145,6 +151,24 @@ skein::server& container::impl::build_server() {
     server = std::make_unique<skein::server>(manager, options.server);
   }
   return *server;
+}
+
+skein::topics& container::impl::build_topics() {
+  topics_handed_out = true;
+  if (!topics) {
+    build_manager();
+    topics = make_topics(manager, options.topics);
+  }
+  return *topics;
+}
+
+skein::users& container::impl::build_users() {
+  users_handed_out = true;
+  if (!users) {
+    build_manager();
+    users = make_users(manager);
+  }
+  return *users;
 }
 
 void container::impl::spawn(asio::awaitable<void> body) {
@@ -284,6 +308,18 @@ container& container::use(std::shared_ptr<clock> part) {
   return *this;
 }
 
+container& container::use(std::shared_ptr<skein::topics> part) {
+  if (impl_->topics_handed_out) throw std::logic_error("topics must be given before they are handed out");
+  impl_->topics = std::move(part);
+  return *this;
+}
+
+container& container::use(std::shared_ptr<skein::users> part) {
+  if (impl_->users_handed_out) throw std::logic_error("users must be given before they are handed out");
+  impl_->users = std::move(part);
+  return *this;
+}
+
 container& container::use_log(std::function<void(log_level, std::string_view)> sink) {
   impl_->require_unbuilt("a log");
   impl_->sink = std::move(sink);
@@ -298,6 +334,12 @@ skein::manager& container::manager() {
 }
 skein::server& container::server() {
   return impl_->build_server();
+}
+skein::topics& container::topics() {
+  return impl_->build_topics();
+}
+skein::users& container::users() {
+  return impl_->build_users();
 }
 void container::log(log_level level, std::string_view line) const {
   impl_->log(level, line);

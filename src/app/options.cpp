@@ -234,6 +234,9 @@ std::vector<option> make_options() {
                       SKEIN_PLACE(manager.limits.receive_queue_bytes),
                       "Bytes read ahead of a handler; past it the socket is not read."));
 
+  all.push_back(count("max-subscriptions", between(1, many), SKEIN_PLACE(topics.max_subscriptions),
+                      "Topics and patterns that one connection may follow."));
+
   all.push_back(toggle("compression", SKEIN_PLACE(manager.compression.enabled),
                        "Agree on permessage-deflate with clients that offer it."));
   all.push_back(count("compression-level", between(1, 9), SKEIN_PLACE(manager.compression.level),

@@ -99,6 +99,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// `announce` the host is told, as of any end.
   void lose(bool announce) noexcept;
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
+  [[nodiscard]] host& where() const noexcept { return *host_; }
 
   /// Brings what the next `offer` touches into the cache.
   void prefetch() const noexcept { channel_.prefetch(); }

@@ -3,6 +3,10 @@
 #include "hub/shard.hpp"
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <utility>
 
 namespace skein::detail {
 
@@ -33,9 +37,9 @@ std::optional<delivery_report> broadcast_total::report() const {
 }
 
 void broadcast_part::start(host& where, std::shared_ptr<broadcast_total> total, frame_block* frame,
-                           const delivery& how, time_point deadline) {
+                           const delivery& how, time_point deadline, const audience_ref& whom) {
   auto* part = new broadcast_part{where, std::move(total)};
-  static_cast<shard&>(where).deliver(frame, how, part);
+  static_cast<shard&>(where).deliver(frame, how, part, whom.get());
   part->started_ = true;
   if (part->outstanding_ > 0 && deadline != time_point::max()) where.set_deadline(*part, deadline);
   part->finish_if_done();
@@ -69,6 +73,79 @@ void broadcast_part::finish_if_done() noexcept {
   if (!started_ || outstanding_ > 0) return;
   if (total_) report();
   delete this;
+}
+
+// --- All shards ---
+
+namespace {
+
+/// A part of a broadcast on its way to another shard. If that ends first, nobody there was matched.
+class remote_part {
+ public:
+  remote_part(std::shared_ptr<shard> where, std::shared_ptr<broadcast_total> total, prepared_message what,
+              delivery how, time_point deadline, audience_ref whom)
+      : shard_(std::move(where)),
+        total_(std::move(total)),
+        what_(std::move(what)),
+        how_(std::move(how)),
+        deadline_(deadline),
+        whom_(std::move(whom)) {}
+  remote_part(remote_part&&) noexcept = default;
+  remote_part& operator=(remote_part&&) = delete;
+  ~remote_part() {
+    if (total_) total_->add({});
+  }
+  void operator()() {
+    broadcast_part::start(*shard_, std::exchange(total_, nullptr), what_.block(), how_, deadline_, whom_);
+  }
+
+ private:
+  std::shared_ptr<shard> shard_;
+  std::shared_ptr<broadcast_total> total_;
+  prepared_message what_;
+  delivery how_;
+  time_point deadline_;
+  audience_ref whom_;
+};
+
+}  // namespace
+
+asio::awaitable<delivery_report> deliver_to_all(const std::vector<std::shared_ptr<shard>>& shards,
+                                                std::shared_ptr<clock> time, prepared_message what,
+                                                delivery how, audience_ref whom) {
+  const auto begun = time->now();
+  const auto deadline =
+      how.deadline().count() > 0 ? deadline_after(begun, how.deadline()) : time_point::max();
+  const auto total = std::make_shared<broadcast_total>(shards.size(), co_await asio::this_coro::executor);
+  // The shards are looked at before the wait only: whoever owns the list may go meanwhile.
+  co_await suspend<void()>([&](auto handler) {
+    if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+      slot.assign([total](asio::cancellation_type) { total->cancel(); });
+    }
+    total->on_complete(resumption<void()>{std::move(handler)});
+    for (const auto& one : shards) {
+      if (one->running_here()) {
+        broadcast_part::start(*one, total, what.block(), how, deadline, whom);
+      } else {
+        one->post(remote_part{one, total, what, how, deadline, whom});
+      }
+    }
+  });
+  auto report = total->report();
+  if (!report) throw boost::system::system_error{asio::error::operation_aborted};
+  report->elapsed = time->now() - begun;
+  co_return *report;
+}
+
+void post_to_all(const std::vector<std::shared_ptr<shard>>& shards, const prepared_message& what,
+                 const delivery& how, const audience_ref& whom) {
+  for (const auto& one : shards) {
+    if (one->running_here()) {
+      one->deliver(what.block(), how, nullptr, whom.get());
+    } else {
+      one->post([one, what, how, whom] { one->deliver(what.block(), how, nullptr, whom.get()); });
+    }
+  }
 }
 
 }  // namespace skein::detail

@@ -6,15 +6,28 @@
 #include "connection/host.hpp"
 #include "connection/send_channel.hpp"
 #include "connection/wake_slot.hpp"
+#include "hub/audience.hpp"
 
 #include <skein/delivery.hpp>
+#include <skein/message.hpp>
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 namespace skein::detail {
+
+class shard;
+
+/// `manager::broadcast` to an audience.
+[[nodiscard]] asio::awaitable<delivery_report> deliver_to_all(
+    const std::vector<std::shared_ptr<shard>>& shards, std::shared_ptr<clock> time, prepared_message what,
+    delivery how, audience_ref whom);
+/// `manager::post_broadcast` likewise.
+void post_to_all(const std::vector<std::shared_ptr<shard>>& shards, const prepared_message& what,
+                 const delivery& how, const audience_ref& whom);
 
 /// What all parts of one broadcast add up to.
 class broadcast_total {
@@ -47,7 +60,7 @@ class broadcast_part final : public outcome_sink, private deadline_entry {
  public:
   /// Runs the delivery on this shard; the result goes to `total`.
   static void start(host& where, std::shared_ptr<broadcast_total> total, frame_block* frame,
-                    const delivery& how, time_point deadline);
+                    const delivery& how, time_point deadline, const audience_ref& whom);
 
   void count_matched() noexcept { ++report_.matched; }
   void count_queued() noexcept { ++outstanding_; }

@@ -144,75 +144,17 @@ shard* hub::shard_of(connection_id id) const noexcept {
 
 // --- Delivery ---
 
-namespace {
-
-/// A part of a broadcast on its way to another shard. If that ends first, nobody there was matched.
-class remote_part {
- public:
-  remote_part(std::shared_ptr<shard> where, std::shared_ptr<broadcast_total> total, prepared_message what,
-              delivery how, time_point deadline)
-      : shard_(std::move(where)),
-        total_(std::move(total)),
-        what_(std::move(what)),
-        how_(std::move(how)),
-        deadline_(deadline) {}
-  remote_part(remote_part&&) noexcept = default;
-  remote_part& operator=(remote_part&&) = delete;
-  ~remote_part() {
-    if (total_) total_->add({});
-  }
-  void operator()() {
-    broadcast_part::start(*shard_, std::exchange(total_, nullptr), what_.block(), how_, deadline_);
-  }
-
- private:
-  std::shared_ptr<shard> shard_;
-  std::shared_ptr<broadcast_total> total_;
-  prepared_message what_;
-  delivery how_;
-  time_point deadline_;
-};
-
-}  // namespace
-
 asio::awaitable<delivery_report> hub::broadcast(prepared_message what, delivery how) {
   require_broadcast(what, how);
   broadcasts_.fetch_add(1, std::memory_order_relaxed);
-  const auto time = shared_->time;  // this may go while it waits
-  const auto begun = time->now();
-  const auto deadline =
-      how.deadline().count() > 0 ? deadline_after(begun, how.deadline()) : time_point::max();
-  const auto total = std::make_shared<broadcast_total>(shards_.size(), co_await asio::this_coro::executor);
-  co_await suspend<void()>([&](auto handler) {
-    if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
-      slot.assign([total](asio::cancellation_type) { total->cancel(); });
-    }
-    total->on_complete(resumption<void()>{std::move(handler)});
-    for (const auto& one : shards_) {
-      if (one->running_here()) {
-        broadcast_part::start(*one, total, what.block(), how, deadline);
-      } else {
-        one->post(remote_part{one, total, what, how, deadline});
-      }
-    }
-  });
-  auto report = total->report();
-  if (!report) throw boost::system::system_error{asio::error::operation_aborted};
-  report->elapsed = time->now() - begun;
-  co_return *report;
+  co_return co_await deliver_to_all(shards_, shared_->time, std::move(what), std::move(how), nullptr);
 }
 
 void hub::post_broadcast(prepared_message what, delivery how) {
   require_broadcast(what, how);
   if (shared_->stopped.load(std::memory_order_relaxed)) return;
   broadcasts_.fetch_add(1, std::memory_order_relaxed);
-  for (const auto& one : shards_) {
-    if (one->running_here()) {
-      one->deliver(what.block(), how, nullptr);
-    } else {
-      one->post([one, what, how] { one->deliver(what.block(), how, nullptr); });
-    }
-  }
+  post_to_all(shards_, what, how, nullptr);
 }
 
 namespace {

@@ -81,6 +81,7 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   if (known == routes_.end()) known = routes_.emplace(route).first;
   parts.where = shared_from_this();
   auto opened = std::make_shared<connection_impl>(id, &*known, std::move(parts));
+  if (!opened->user().user.empty()) users.add(*opened, opened->user().user);
   entry.registered = opened.get();
   counters.total.add();
   shared_->alive.fetch_add(1);
@@ -96,6 +97,13 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   return opened;
 }
 
+void shard::count_followers() noexcept {
+  const auto write = [](counter& to, std::size_t value) { to.add(value - to.value()); };  // modulo 2^64
+  write(topic_counts.subscriptions, followers.subscriptions());
+  write(topic_counts.subscribers, followers.subscribers());
+  write(topic_counts.topics, followers.topics());
+}
+
 connection_impl* shard::find(connection_id id) const noexcept {
   const auto place = static_cast<std::size_t>(id >> shard_bits & ((1U << place_bits) - 1));
   if (place >= slots_.size()) return nullptr;
@@ -106,6 +114,9 @@ connection_impl* shard::find(connection_id id) const noexcept {
 void shard::on_ended(connection_impl& who) {
   const auto place = static_cast<std::size_t>(who.id() >> shard_bits & ((1U << place_bits) - 1));
   slots_[place].registered = nullptr;
+  followers.remove(who);
+  count_followers();
+  users.remove(who);
   free_slots_.push_back(static_cast<std::uint32_t>(place));
   lingering_.insert(&who);
   if (who.marked) {
@@ -170,15 +181,59 @@ void shard::end_turn() {
   flushing_.clear();
 }
 
-void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* part) {
+// Inline in both loops: this is what a broadcast does for each recipient.
+[[gnu::always_inline]] inline void shard::offer_to(connection_impl& to, frame_block* frame,
+                                                   const delivery& how, const std::string* route,
+                                                   broadcast_part* part) {
+  if (!to.is_open() || (route && to.route_name() != route)) return;
+  if (how.except() != 0 && to.id() == how.except()) return;
+  if (const auto& accepts = how.where()) {
+    try {
+      if (!accepts(to)) return;
+    } catch (...) {
+      problem("a delivery's predicate threw: " + what_of(std::current_exception()));
+      return;
+    }
+    if (!to.is_open()) return;
+  }
+  const auto* const key = how.key().get();
+  if (!part) {
+    to.offer(frame, how.policy(), key, nullptr);
+    return;
+  }
+  part->count_matched();
+  part->count_queued();  // before the offer, which may settle it
+  const auto verdict = to.offer(frame, how.policy(), key, part);
+  if (verdict.what == outcome::queued) return;
+  --part->outstanding_;
+  if (verdict.what == outcome::dropped) {
+    part->count_dropped();
+  } else {
+    part->count_closed(verdict.evicted);
+  }
+}
+
+void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* part, const audience* whom) {
   const std::string* route = nullptr;
   if (!how.route().empty()) {
     const auto known = routes_.find(how.route());
     if (known == routes_.end()) return;
     route = &*known;
   }
-  const auto& accepts = how.where();
-  const auto* const key = how.key().get();
+  if (whom) {
+    // A list of its own, because a predicate may subscribe, unsubscribe or publish. Nobody in it goes before
+    // the end of this turn.
+    auto found = std::exchange(found_, {});
+    (whom->what == audience::kind::user ? users : followers).match(whom->name, found);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (i + 4 < found.size()) __builtin_prefetch(found[i + 4]->hot());
+      if (i + 2 < found.size()) found[i + 2]->prefetch();
+      offer_to(*found[i], frame, how, route, part);
+    }
+    found.clear();
+    if (found.capacity() > found_.capacity()) found_ = std::move(found);
+    return;
+  }
   // By place, because a predicate or an eviction may change the table.
   for (std::size_t place = 0; place < slots_.size(); ++place) {
     // The connections of a large shard are not in the cache, and each is touched in two steps.
@@ -186,32 +241,7 @@ void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* par
       __builtin_prefetch(slots_[place + 4].registered->hot());
     }
     if (place + 2 < slots_.size() && slots_[place + 2].registered) slots_[place + 2].registered->prefetch();
-    auto* const to = slots_[place].registered;
-    if (!to || !to->is_open() || (route && to->route_name() != route)) continue;
-    if (how.except() != 0 && to->id() == how.except()) continue;
-    if (accepts) {
-      try {
-        if (!accepts(*to)) continue;
-      } catch (...) {
-        problem("a delivery's predicate threw: " + what_of(std::current_exception()));
-        continue;
-      }
-      if (!to->is_open()) continue;
-    }
-    if (!part) {
-      to->offer(frame, how.policy(), key, nullptr);
-      continue;
-    }
-    part->count_matched();
-    part->count_queued();  // before the offer, which may settle it
-    const auto verdict = to->offer(frame, how.policy(), key, part);
-    if (verdict.what == outcome::queued) continue;
-    --part->outstanding_;
-    if (verdict.what == outcome::dropped) {
-      part->count_dropped();
-    } else {
-      part->count_closed(verdict.evicted);
-    }
+    if (auto* const to = slots_[place].registered) offer_to(*to, frame, how, route, part);
   }
 }
 

@@ -4,6 +4,8 @@
 
 #include "connection/connection_impl.hpp"
 #include "connection/host.hpp"
+#include "hub/audience.hpp"
+#include "hub/follower_index.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
@@ -32,6 +34,7 @@ struct hub_shared {
   std::atomic<std::size_t> handshaking{0};
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(refusal_reason::count_)> refused{};
   std::atomic<bool> draining{false};
+  std::atomic<bool> has_topics{false};
   std::atomic<bool> stopped{false};     // the shards' threads have ended
   std::function<void()> on_all_joined;  // while draining, when `alive` has come to zero; any shard's thread
 
@@ -58,8 +61,17 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   /// Registers a connection and starts its coroutines.
   std::shared_ptr<connection_impl> open(std::string_view route, connection_parts parts);
   [[nodiscard]] connection_impl* find(connection_id id) const noexcept;
-  /// Offers a message to every open connection that matches; `part`, if any, learns what becomes of it.
-  void deliver(frame_block* frame, const delivery& how, broadcast_part* part);
+  /// Offers a message to every open connection that matches, of `whom` if that is anybody; `part`, if any,
+  /// learns what becomes of it.
+  void deliver(frame_block* frame, const delivery& how, broadcast_part* part, const audience* whom);
+  /// Who follows which topics. After a change: `count_followers`.
+  follower_index followers{follower_index::names::patterns};
+  /// Which connections are whose.
+  follower_index users{follower_index::names::plain};
+  void count_followers() noexcept;
+  struct {
+    counter subscriptions, subscribers, topics, refused;
+  } topic_counts;  // read by any thread
   /// Returns the first exception.
   std::exception_ptr for_each(const std::function<void(connection&)>& visit);
   /// Closes every connection with 1001, at a pace.
@@ -103,6 +115,8 @@ class shard : public host, public std::enable_shared_from_this<shard> {
     std::size_t closed = 0;
   };
 
+  void offer_to(connection_impl& to, frame_block* frame, const delivery& how, const std::string* route,
+                broadcast_part* part);
   void end_turn();
   void post_end_turn();
 
@@ -114,8 +128,9 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   std::set<std::string, std::less<>> routes_;
   std::vector<connection_impl*> marked_;
   std::vector<connection_impl*> flushing_;
-  std::uint64_t marks_ = 0;       // ever made
-  std::uint64_t marks_seen_ = 0;  // at the last look
+  std::vector<connection_impl*> found_;  // empty but for its memory
+  std::uint64_t marks_ = 0;              // ever made
+  std::uint64_t marks_seen_ = 0;         // at the last look
   unsigned looks_ = 0;
   bool turn_posted_ = false;
   std::atomic<duration::rep> beat_{0};

@@ -152,6 +152,24 @@ TEST_SUITE("container") {
     CHECK(line.find("max-connections is 10000000") != std::string::npos);
   }
 
+  TEST_CASE("topics and users are there, with what the configuration says, or replaced by mocks") {
+    skein::config options;
+    options.topics.max_subscriptions = 1;
+    skein::container real{options};
+    real.topics().post_publish("a", skein::message::text("x"));
+    CHECK(real.topics().stats().publications == 1);
+    real.users().post_send("nobody", skein::message::text("x"));
+    CHECK_THROWS_AS(real.use(std::make_shared<skein::testing::mock_topics>()), std::logic_error);
+    CHECK_THROWS_AS(real.use(std::make_shared<skein::testing::mock_users>()), std::logic_error);
+
+    const auto topics = std::make_shared<skein::testing::mock_topics>();
+    const auto users = std::make_shared<skein::testing::mock_users>();
+    skein::container replaced;
+    replaced.use(topics).use(users);
+    CHECK(&replaced.topics() == topics.get());
+    CHECK(&replaced.users() == users.get());
+  }
+
   TEST_CASE("parts are replaced before the manager is handed out, and not after") {
     skein::container container{fixture::options()};
     container.use(std::make_shared<skein::testing::mock_manager>());

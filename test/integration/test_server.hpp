@@ -77,6 +77,7 @@ class test_server {
 
   [[nodiscard]] std::uint16_t port() const { return server_.port(); }
   [[nodiscard]] skein::manager& manager() { return *manager_; }
+  [[nodiscard]] const std::shared_ptr<skein::manager>& manager_pointer() const { return manager_; }
   [[nodiscard]] manager_stats stats() const { return manager_->stats(); }
 
   // What was recorded.

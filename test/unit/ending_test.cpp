@@ -53,7 +53,7 @@ TEST_SUITE("ending") {
     asio::io_context context{1};
     const prepared_message what{text("x")};
     const auto total = std::make_shared<detail::broadcast_total>(1, context.get_executor());
-    detail::broadcast_part::start(*where.shard, total, what.block(), delivery{}, time_point::max());
+    detail::broadcast_part::start(*where.shard, total, what.block(), delivery{}, time_point::max(), nullptr);
     CHECK(!total->report());
     where.shard->halt();
     where.shard->let_go(true);

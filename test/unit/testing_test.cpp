@@ -389,3 +389,49 @@ TEST_SUITE("testing::mock_manager") {
     CHECK_THROWS_AS(hub.post_broadcast(message::text("a"), delivery().wait()), std::invalid_argument);
   }
 }
+
+TEST_SUITE("testing::mock_topics") {
+  TEST_CASE("publications are recorded, subscriptions kept, and what real topics refuse is refused") {
+    testing::mock_topics topics;
+    delivery_report two;
+    two.matched = 2;
+    two.written = 2;
+    topics.will_report(two);
+    CHECK(testing::run(topics.publish("a.b", message::text("1"))).written == 2);
+    topics.post_publish("a.c", message::text("2"), delivery().conflate("k"));
+    REQUIRE(topics.record().size() == 2);
+    CHECK(topics.record()[0].topic == "a.b");
+    CHECK(topics.record()[0].what == message::text("1"));
+    CHECK(*topics.record()[1].how.key() == "k");
+    CHECK_THROWS_AS(topics.post_publish("a.*", message::text("3")), std::invalid_argument);
+    CHECK_THROWS_AS(topics.post_publish("a", message::text("3"), delivery().wait()), std::invalid_argument);
+
+    mock_websocket client;
+    client.with_id(7);
+    CHECK(testing::run(topics.subscribe(client, "a.>")) == subscribed::yes);
+    CHECK(testing::run(topics.subscribe(client, "a.>")) == subscribed::already);
+    CHECK(testing::run(topics.subscribe(client, "a..b")) == subscribed::invalid);
+    CHECK(testing::run(topics.subscriptions(client)) == std::vector<std::string>{"a.>"});
+    CHECK(topics.stats().subscriptions == 1);
+    CHECK(testing::run(topics.unsubscribe(client, "a.>")));
+    CHECK(!testing::run(topics.unsubscribe(client, "a.>")));
+    topics.will_answer(subscribed::limit);
+    CHECK(testing::run(topics.subscribe(client, "b")) == subscribed::limit);
+  }
+}
+
+TEST_SUITE("testing::mock_users") {
+  TEST_CASE("what is sent to users is recorded") {
+    testing::mock_users users;
+    users.with_connections("alice", {1, 2});
+    CHECK(testing::run(users.send("alice", message::text("1"), {})).matched == 0);
+    users.post_send("bob", message::text("2"), delivery().drop());
+    REQUIRE(users.record().size() == 2);
+    CHECK(users.record()[0].user == "alice");
+    CHECK(users.record()[1].how.policy() == overflow::drop);
+    CHECK(testing::run(users.connections("alice")) == std::vector<connection_id>{1, 2});
+    CHECK(testing::run(users.close("alice", close_code::normal, {})) == 2);
+    CHECK(users.closed() == std::vector<std::string>{"alice"});
+    CHECK_THROWS_AS(users.post_send("bob", {}, {}), std::invalid_argument);
+  }
+}
