@@ -5,6 +5,7 @@
 
 #include <skein/manager.hpp>
 #include <skein/testing.hpp>
+#include <skein/topics.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -96,6 +97,36 @@ void broadcast_awaited(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(broadcast_awaited)->Name("hub/broadcast_awaited")->ArgName("connections")->Arg(100)->Arg(1000);
+
+/// As a broadcast to as many, but there are ten times as many connections, and each follows ten topics of its
+/// own.
+void publish(benchmark::State& state) {
+  const auto followers = static_cast<std::size_t>(state.range(0));
+  memory_hub f{10 * followers};
+  const auto topics = make_topics(f.hub);
+  const auto subscribe = [&](std::size_t peer, std::string pattern) {
+    asio::co_spawn(
+        f.context, topics->subscribe(*f.peers[peer]->other_end(), std::move(pattern)),
+        [](const std::exception_ptr&, subscribed answer) { check(answer == subscribed::yes, "yes"); });
+  };
+  for (std::size_t i = 0; i < f.peers.size(); ++i) {
+    for (int own = 0; own < 10; ++own) subscribe(i, "own." + std::to_string(i) + '.' + std::to_string(own));
+    if (i % 10 == 0) subscribe(i, "market.AAPL");
+  }
+  f.turn();
+  const prepared_message what{message::text(std::string(128, 'x'))};
+  for (auto _ : state) {
+    topics->post_publish("market.AAPL", what);
+    f.turn();
+    state.PauseTiming();
+    for (std::size_t i = 0; i < f.peers.size(); i += 10) {
+      check(f.peers[i]->received_bytes().size() == 4 + what.size(), "every follower got a copy");
+    }
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(publish)->Name("hub/publish")->ArgName("followers")->Arg(100)->Arg(1000);
 
 /// Every connection echoes one message in each turn.
 void echo_turn(benchmark::State& state) {
