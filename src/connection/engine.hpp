@@ -39,7 +39,7 @@ struct engine_options {
   std::size_t max_message_bytes = 0;
   std::size_t max_message_frames = 0;
   bool compression = false;
-  engine kind = engine::beast;
+  engine kind = engine::native;
 };
 
 class protocol_engine {

@@ -2,6 +2,8 @@
 
 // Messages that have arrived and wait for the handler. Plain state, a pointer wide while there has been none.
 
+#include "wire/block_pool.hpp"
+
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
 
@@ -25,13 +27,16 @@ class inbox {
   /// The oldest message; nothing if there is none.
   [[nodiscard]] std::optional<message> pop() {
     if (empty()) return std::nullopt;
-    auto& [messages, head, bytes] = *content_;
+    auto& messages = content_->messages;
+    auto& head = content_->head;
     std::optional<message> next = std::move(messages[head++]);
-    bytes -= next->size();
+    content_->bytes -= next->size();
     // Also while there are always more: a handler that is never ahead of its peer must not keep every place.
     if (head == messages.size() || (head >= 32 && head * 2 >= messages.size())) {
       messages.erase(messages.begin(), messages.begin() + static_cast<std::ptrdiff_t>(head));
       head = 0;
+      // A connection that waits for its next message keeps nothing for it, unless it gets many at once.
+      if (messages.empty() && messages.capacity() <= small_capacity) content_.reset();
     }
     return next;
   }
@@ -51,8 +56,11 @@ class inbox {
   }
 
  private:
+  static constexpr std::size_t small_capacity = 4;
   struct content {
-    std::vector<message> messages;
+    static void* operator new(std::size_t size) { return take_block(size); }
+    static void operator delete(void* block, std::size_t size) noexcept { give_back_block(block, size); }
+    std::vector<message, pool_allocator<message>> messages;
     std::size_t head = 0;   // how many of `messages` were handed out
     std::size_t bytes = 0;  // of the others
   };

@@ -1,6 +1,7 @@
 #include "connection/send_channel.hpp"
 
 #include <cstring>
+#include <memory>
 #include <utility>
 
 namespace skein::detail {
@@ -104,19 +105,28 @@ void send_channel::append(item& what) {
 }
 
 void send_channel::grow() {
-  const std::uint64_t capacity = ring_ ? (std::uint64_t{mask_} + 1) * 2 : 4;
-  std::unique_ptr<item[]> larger{new item[static_cast<std::size_t>(capacity)]};
+  const auto capacity = ring_ ? (std::size_t{mask_} + 1) * 2 : first_capacity;
+  auto* const larger = static_cast<item*>(take_block(capacity * sizeof(item)));
+  std::uninitialized_default_construct_n(larger, capacity);
   for (auto sequence = head_; sequence != tail_; ++sequence) {
     larger[static_cast<std::size_t>(sequence & (capacity - 1))] = std::move(at(sequence));
   }
-  ring_ = std::move(larger);
+  drop_ring();
+  ring_ = larger;
   mask_ = static_cast<std::uint32_t>(capacity - 1);
+}
+
+void send_channel::drop_ring() noexcept {
+  if (!ring_) return;
+  const auto capacity = std::size_t{mask_} + 1;
+  std::destroy_n(ring_, capacity);
+  give_back_block(std::exchange(ring_, nullptr), capacity * sizeof(item));
+  mask_ = 0;
 }
 
 void send_channel::shrink() noexcept {
   if (!empty()) return;
-  ring_.reset();
-  mask_ = 0;
+  drop_ring();
   keys_.reset();
 }
 

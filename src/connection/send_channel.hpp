@@ -7,6 +7,7 @@
 // the order in which they were taken; then the close frame, after which nothing follows (RFC 6455
 // section 5.5.1).
 
+#include "wire/block_pool.hpp"
 #include "wire/frame_block.hpp"
 
 #include <skein/delivery.hpp>
@@ -20,6 +21,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace skein::detail {
@@ -44,6 +46,7 @@ class send_channel {
  public:
   /// The limits outlive the channel.
   explicit send_channel(const channel_limits& limits) noexcept : limits_(limits) {}
+  ~send_channel() { drop_ring(); }
   send_channel(const send_channel&) = delete;
   send_channel& operator=(const send_channel&) = delete;
 
@@ -133,6 +136,13 @@ class send_channel {
 
   /// Gives memory back that an idle connection does not need.
   void shrink() noexcept;
+  /// As `shrink`, but only what is made again at once: to be called whenever everything has been written.
+  void rest() noexcept {
+    if (!ring_ || !empty() || mask_ + 1 != first_capacity) return;
+    // The items are empty: there is nothing to destroy.
+    give_back_block(std::exchange(ring_, nullptr), first_capacity * sizeof(item));
+    mask_ = 0;
+  }
 
  private:
   /// Control frames and the close frame, which a connection seldom has.
@@ -147,7 +157,9 @@ class send_channel {
     return *special_;
   }
   [[nodiscard]] item& at(std::uint64_t sequence) const noexcept { return ring_[sequence & mask_]; }
+  static constexpr std::uint32_t first_capacity = 4;
   void grow();
+  void drop_ring() noexcept;
   void append(item& what);
   /// Takes the message at the head out.
   item pop_front() noexcept {
@@ -159,7 +171,7 @@ class send_channel {
   }
 
   const channel_limits& limits_;
-  std::unique_ptr<item[]> ring_;
+  item* ring_ = nullptr;  // from the pool
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
   std::size_t bytes_ = 0;

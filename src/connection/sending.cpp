@@ -132,6 +132,7 @@ void connection_impl::flush() {
     }
   }
   flushing_ = false;
+  channel_.rest();
   if (channel_.close_written()) on_close_written();
   // Those who wait would go on writing.
   if (waiting_ && !enough) admit_waiting();
