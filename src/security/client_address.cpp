@@ -268,7 +268,8 @@ client_address forwarded_client(const request::header_list& headers, walk way) n
     }
   }
   if (present && count == 0) (void)way.step(std::nullopt);
-  while (count > 0 && way.step(hops[--count])) {
+  for (; count > 0; --count) {
+    if (!way.step(hops[count - 1])) break;
   }
   return way.result();
 }
