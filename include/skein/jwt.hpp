@@ -187,7 +187,7 @@ struct jwt_options {
   std::size_t max_json_depth = 8;          ///< objects and arrays within each other; 1 to 32
   std::size_t max_json_elements = 512;     ///< members and elements, at all depths; at least 1
   /// How many tokens are remembered to be accepted once, by `iss` and `jti`, until they expire; at most
-  /// 16,777,216, 40 bytes each. Zero: tokens may be used again, and need no `jti`.
+  /// 16,777,216, about 70 bytes each. Zero: tokens may be used again, and need no `jti`.
   std::size_t one_time_capacity = 0;
 };
 
