@@ -9,6 +9,7 @@
 #include <skein/delivery.hpp>
 #include <skein/error.hpp>
 #include <skein/handshake.hpp>
+#include <skein/jwt.hpp>
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
 #include <skein/server.hpp>
