@@ -33,7 +33,7 @@ enum class outcome : std::uint8_t {
   written,     ///< the kernel has accepted its last byte; not that the peer received it
   dropped,     ///< the channel was full, or a newer message of its key replaced it
   closed,      ///< the connection ended before it was written
-  pending,     ///< the deadline passed first; it may still be written
+  pending,     ///< the deadline passed first, or it comes from a history; it may still be written
 };
 
 /// What became of a message for all its recipients. Always
@@ -94,17 +94,27 @@ class delivery {
     return *this;
   }
 
+  /// Only of messages to a user: kept until one of the user's connections acknowledges it (users.hpp).
+  delivery& stored() {
+    stored_ = true;
+    return *this;
+  }
+
   [[nodiscard]] skein::overflow policy() const noexcept { return policy_; }
+  /// Whether a policy was chosen; if not, a topic's rule may have one.
+  [[nodiscard]] bool has_policy() const noexcept { return has_policy_; }
   [[nodiscard]] const std::shared_ptr<const std::string>& key() const noexcept { return key_; }
   [[nodiscard]] std::chrono::nanoseconds deadline() const noexcept { return deadline_; }
   [[nodiscard]] bool waits_until_written() const noexcept { return until_written_; }
   [[nodiscard]] const predicate& where() const noexcept { return where_; }
   [[nodiscard]] const std::string& route() const noexcept { return route_; }
   [[nodiscard]] connection_id except() const noexcept { return except_; }
+  [[nodiscard]] bool is_stored() const noexcept { return stored_; }
 
  private:
   delivery& set(skein::overflow policy) {
     policy_ = policy;
+    has_policy_ = true;
     if (policy != skein::overflow::conflate) key_.reset();
     return *this;
   }
@@ -116,6 +126,8 @@ class delivery {
   connection_id except_ = 0;
   skein::overflow policy_ = skein::overflow::evict;
   bool until_written_ = false;
+  bool stored_ = false;
+  bool has_policy_ = false;
 };
 
 }  // namespace skein

@@ -12,6 +12,8 @@
 #include <skein/jwt.hpp>
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
+#include <skein/message_store.hpp>
+#include <skein/protocol.hpp>
 #include <skein/server.hpp>
 #include <skein/topics.hpp>
 #include <skein/users.hpp>

@@ -75,10 +75,14 @@ class virtual_clock : public clock {
   virtual_clock();
   ~virtual_clock() override;
   [[nodiscard]] time_point now() const noexcept override;
+  /// The first day of 2030 at first. Moves with `advance`.
+  [[nodiscard]] wall_time wall_now() const noexcept override;
   [[nodiscard]] std::unique_ptr<alarm> make_alarm(asio::any_io_executor executor,
                                                   std::function<void()> ring) override;
   /// Moves the hands and rings, in order, every alarm that has come due.
   void advance(duration by);
+  /// Sets the time of day, forward or back, and nothing else.
+  void set_wall(wall_time to);
   /// When the next alarm will ring.
   [[nodiscard]] std::optional<time_point> next() const;
 
@@ -191,17 +195,27 @@ class mock_topics : public topics {
     message what;
     delivery how;
   };
-  mock_topics& will_report(delivery_report report);
+  mock_topics& will_report(const delivery_report& report);
   mock_topics& will_answer(subscribed what);  ///< to every `subscribe`
+  /// What holds for topics; the first that matches counts.
+  mock_topics& with_rules(std::vector<topic_rule> rules);
   [[nodiscard]] const std::vector<published>& record() const noexcept;
 
   asio::awaitable<subscribed> subscribe(connection& who, std::string pattern) override;
+  /// Announces, and recovers nothing.
+  asio::awaitable<subscribe_report> subscribe(connection& who, std::string pattern,
+                                              subscription how) override;
   asio::awaitable<bool> unsubscribe(connection& who, std::string pattern) override;
   asio::awaitable<std::vector<std::string>> subscriptions(connection& who) override;
-  asio::awaitable<delivery_report> publish(std::string topic, prepared_message what) override;
-  asio::awaitable<delivery_report> publish(std::string topic, prepared_message what, delivery how) override;
+  asio::awaitable<publish_report> publish(std::string topic, prepared_message what) override;
+  asio::awaitable<publish_report> publish(std::string topic, prepared_message what, delivery how) override;
   void post_publish(std::string_view topic, prepared_message what) override;
   void post_publish(std::string_view topic, prepared_message what, delivery how) override;
+  [[nodiscard]] const topic_rule& rule_of(std::string_view topic) const override;
+  /// What was published to the topic, numbered from 1 in the epoch `mock`.
+  asio::awaitable<history_page> history(std::string topic, topic_position since, page_limits most) override;
+  asio::awaitable<history_page> latest(std::string topic, page_limits most) override;
+  asio::awaitable<presence_report> presence(std::string topic) override;
   [[nodiscard]] topics_stats stats() const override;
 
  private:
@@ -220,15 +234,22 @@ class mock_users : public users {
     message what;
     delivery how;
   };
-  mock_users& will_report(delivery_report report);
+  mock_users& will_report(const user_report& report);
   mock_users& with_connections(std::string user, std::vector<connection_id> ids);
   [[nodiscard]] const std::vector<sent>& record() const noexcept;
   [[nodiscard]] const std::vector<std::string>& closed() const noexcept;  ///< users, in order
 
-  asio::awaitable<delivery_report> send(std::string user, prepared_message what, delivery how) override;
+  /// What is `stored` waits under the next id, from 1, unless the report has one.
+  asio::awaitable<user_report> send(std::string user, prepared_message what, delivery how) override;
   void post_send(std::string_view user, prepared_message what, delivery how) override;
+  /// Writes what waits to the connection.
+  asio::awaitable<std::size_t> replay(connection& to) override;
+  asio::awaitable<bool> acknowledge(std::string user, stored_id id) override;
+  asio::awaitable<std::vector<stored_message>> waiting(std::string user, stored_id after,
+                                                       page_limits most) override;
   asio::awaitable<std::vector<connection_id>> connections(std::string user) override;
   asio::awaitable<std::size_t> close(std::string user, close_code code, std::string text) override;
+  [[nodiscard]] users_stats stats() const override;
 
  private:
   struct impl;

@@ -91,6 +91,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// Writes what is waiting.
   void flush();
   void begin_close(closed_by by, close_code code, std::string_view text);
+  /// Closes the connection as a slow consumer's.
+  void evict();
+  /// Counts a message that found no room.
+  void count_overflow();
   /// Ends the connection now; the peer sees a reset.
   void force();
   /// Cancels the handler, which was left no time to end by itself.
@@ -105,8 +109,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   void prefetch() const noexcept { channel_.prefetch(); }
   [[nodiscard]] const void* hot() const noexcept { return &channel_; }
 
-  bool marked = false;      ///< for the host: waiting for `flush`
-  admission_ticket ticket;  ///< for the host: given back when the connection has ended
+  bool marked = false;            ///< for the host: waiting for `flush`
+  bool wants_envelopes = false;   ///< speaks the JSON protocol
+  std::uint16_t catching_up = 0;  ///< for the host: what it is being told that it missed
+  admission_ticket ticket;        ///< for the host: given back when the connection has ended
 
   // websocket, connection
   asio::awaitable<std::optional<message>> read() override;
@@ -201,10 +207,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   void end(bool reset = false);
   void tell_waiters();
   void release() noexcept;
-  void evict();
   void admit_waiting();
   void account_replaced(send_channel::item& old);
-  void count_overflow();
   asio::awaitable<outcome> send_slowly(prepared_message what, delivery how);
   asio::awaitable<bool> close_here(close_code code, std::string text);
   [[nodiscard]] std::shared_ptr<connection_impl> self() {

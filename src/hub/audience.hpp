@@ -2,6 +2,8 @@
 
 // Whom a message is meant for, besides what its delivery options say.
 
+#include <skein/message.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,7 +13,10 @@ namespace skein::detail {
 struct audience {
   enum class kind : std::uint8_t { followers, user };
   kind what;
-  std::string name;  ///< of the topic, or the user
+  std::string name;              ///< of the topic, or the user
+  prepared_message enveloped{};  ///< for those who speak the JSON protocol; empty: the message itself
+  std::string epoch{};           ///< of `number`, if it is an offset
+  std::uint64_t number = 0;      ///< offset in the topic's history, or id of a stored message; 0: none
 };
 
 /// Shared by the shards' parts of one message; empty: everybody.

@@ -53,6 +53,8 @@ void broadcast_part::settle(outcome what, bool replaced) noexcept {
     } else if (what == outcome::dropped) {
       ++report_.dropped;
       if (replaced) ++report_.conflated;
+    } else if (what == outcome::pending) {
+      ++report_.pending;
     } else {
       ++report_.closed;
     }

@@ -69,6 +69,7 @@ class broadcast_part final : public outcome_sink, private deadline_entry {
     ++report_.closed;
     if (evicted) ++report_.evicted;
   }
+  void count_evicted() noexcept { ++report_.evicted; }
   void settle(outcome what, bool replaced) noexcept override;
 
  private:

@@ -162,6 +162,12 @@ void follower_index::match(std::string_view topic, std::vector<connection_impl*>
   }
 }
 
+void follower_index::match_exactly(std::string_view name, std::vector<connection_impl*>& found) const {
+  const auto exact = lists_.find(name);
+  if (exact == lists_.end()) return;
+  for (const auto& one : exact->second.members) found.push_back(one.connection);
+}
+
 // --- What there is ---
 
 std::size_t follower_index::count(const connection_impl& who) const noexcept {

@@ -36,6 +36,9 @@ class follower_index {
   /// Puts everybody who follows the topic behind what is in `found`, each once.
   void match(std::string_view topic, std::vector<connection_impl*>& found);
 
+  /// Likewise everybody with a subscription of exactly this name.
+  void match_exactly(std::string_view name, std::vector<connection_impl*>& found) const;
+
   [[nodiscard]] std::size_t count(const connection_impl& who) const noexcept;
   [[nodiscard]] bool has(const connection_impl& who, std::string_view pattern) const noexcept;
   /// Sorted.

@@ -116,7 +116,9 @@ void shard::on_ended(connection_impl& who) {
   slots_[place].registered = nullptr;
   followers.remove(who);
   count_followers();
+  presence.leave_all(who);
   users.remove(who);
+  if (who.catching_up != 0) let_go_of_held(who);
   free_slots_.push_back(static_cast<std::uint32_t>(place));
   lingering_.insert(&who);
   if (who.marked) {
@@ -182,28 +184,30 @@ void shard::end_turn() {
 }
 
 // Inline in both loops: this is what a broadcast does for each recipient.
-[[gnu::always_inline]] inline void shard::offer_to(connection_impl& to, frame_block* frame,
-                                                   const delivery& how, const std::string* route,
-                                                   broadcast_part* part) {
-  if (!to.is_open() || (route && to.route_name() != route)) return;
-  if (how.except() != 0 && to.id() == how.except()) return;
-  if (const auto& accepts = how.where()) {
+[[gnu::always_inline]] inline bool shard::accepts(connection_impl& to, const delivery& how,
+                                                  const std::string* route) {
+  if (!to.is_open() || (route && to.route_name() != route)) return false;
+  if (how.except() != 0 && to.id() == how.except()) return false;
+  if (const auto& wanted = how.where()) {
     try {
-      if (!accepts(to)) return;
+      return wanted(to) && to.is_open();
     } catch (...) {
       problem("a delivery's predicate threw: " + what_of(std::current_exception()));
-      return;
+      return false;
     }
-    if (!to.is_open()) return;
   }
-  const auto* const key = how.key().get();
+  return true;
+}
+
+[[gnu::always_inline]] inline void shard::offer_to(connection_impl& to, frame_block* frame, overflow policy,
+                                                   const std::string* key, broadcast_part* part) {
   if (!part) {
-    to.offer(frame, how.policy(), key, nullptr);
+    to.offer(frame, policy, key, nullptr);
     return;
   }
   part->count_matched();
   part->count_queued();  // before the offer, which may settle it
-  const auto verdict = to.offer(frame, how.policy(), key, part);
+  const auto verdict = to.offer(frame, policy, key, part);
   if (verdict.what == outcome::queued) return;
   --part->outstanding_;
   if (verdict.what == outcome::dropped) {
@@ -221,19 +225,10 @@ void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* par
     route = &*known;
   }
   if (whom) {
-    // A list of its own, because a predicate may subscribe, unsubscribe or publish. Nobody in it goes before
-    // the end of this turn.
-    auto found = std::exchange(found_, {});
-    (whom->what == audience::kind::user ? users : followers).match(whom->name, found);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      if (i + 4 < found.size()) __builtin_prefetch(found[i + 4]->hot());
-      if (i + 2 < found.size()) found[i + 2]->prefetch();
-      offer_to(*found[i], frame, how, route, part);
-    }
-    found.clear();
-    if (found.capacity() > found_.capacity()) found_ = std::move(found);
+    deliver_to_audience(frame, how, route, part, *whom);
     return;
   }
+  const auto* const key = how.key().get();
   // By place, because a predicate or an eviction may change the table.
   for (std::size_t place = 0; place < slots_.size(); ++place) {
     // The connections of a large shard are not in the cache, and each is touched in two steps.
@@ -241,8 +236,30 @@ void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* par
       __builtin_prefetch(slots_[place + 4].registered->hot());
     }
     if (place + 2 < slots_.size() && slots_[place + 2].registered) slots_[place + 2].registered->prefetch();
-    if (auto* const to = slots_[place].registered) offer_to(*to, frame, how, route, part);
+    auto* const to = slots_[place].registered;
+    if (to && accepts(*to, how, route)) offer_to(*to, frame, how.policy(), key, part);
   }
+}
+
+void shard::deliver_to_audience(frame_block* frame, const delivery& how, const std::string* route,
+                                broadcast_part* part, const audience& whom) {
+  // A list of its own, because a predicate may subscribe, unsubscribe or publish. Nobody in it goes before
+  // the end of this turn.
+  auto found = std::exchange(found_, {});
+  (whom.what == audience::kind::user ? users : followers).match(whom.name, found);
+  const auto* const key = how.key().get();
+  auto* const other_form = whom.enveloped ? whom.enveloped.block() : frame;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (i + 4 < found.size()) __builtin_prefetch(found[i + 4]->hot());
+    if (i + 2 < found.size()) found[i + 2]->prefetch();
+    auto& to = *found[i];
+    if (!accepts(to, how, route)) continue;
+    auto* const form = to.wants_envelopes ? other_form : frame;
+    if (to.catching_up != 0 && hold_back(to, form, how, part, whom)) continue;
+    offer_to(to, form, how.policy(), key, part);
+  }
+  found.clear();
+  if (found.capacity() > found_.capacity()) found_ = std::move(found);
 }
 
 std::exception_ptr shard::for_each(const std::function<void(connection&)>& visit) {

@@ -5,7 +5,10 @@
 #include "connection/connection_impl.hpp"
 #include "connection/host.hpp"
 #include "hub/audience.hpp"
+#include "hub/catch_up.hpp"
 #include "hub/follower_index.hpp"
+#include "hub/presence.hpp"
+#include "hub/turnstile.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
@@ -18,6 +21,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace skein::detail {
@@ -35,7 +39,8 @@ struct hub_shared {
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(refusal_reason::count_)> refused{};
   std::atomic<bool> draining{false};
   std::atomic<bool> has_topics{false};
-  std::atomic<bool> stopped{false};     // the shards' threads have ended
+  std::atomic<bool> envelope_wanted{false};  // somebody has spoken the JSON protocol
+  std::atomic<bool> stopped{false};          // the shards' threads have ended
   std::function<void()> on_all_joined;  // while draining, when `alive` has come to zero; any shard's thread
 
   /// A place among `max_connections`, or none.
@@ -64,6 +69,19 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   /// Offers a message to every open connection that matches, of `whom` if that is anybody; `part`, if any,
   /// learns what becomes of it.
   void deliver(frame_block* frame, const delivery& how, broadcast_part* part, const audience* whom);
+
+  /// Holds back what comes for a connection as a follower of a topic, or as a user, until `go_live`.
+  std::shared_ptr<catch_up> begin_catch_up(connection_impl& who, audience::kind what, std::string name);
+  /// Sends what was held and is newer than `last`, and holds nothing any more.
+  void go_live(connection_impl& who, const std::shared_ptr<catch_up>& state);
+  /// Whether what this connection gets as a follower of this topic, or as this user, is being held back.
+  [[nodiscard]] bool is_catching_up(const connection_impl& who, audience::kind what,
+                                    std::string_view name) const noexcept;
+  /// What is numbered is delivered in the order of its numbers.
+  turnstile order;
+  /// Who is on which topic.
+  presence_desk presence{*this};
+
   /// Who follows which topics. After a change: `count_followers`.
   follower_index followers{follower_index::names::patterns};
   /// Which connections are whose.
@@ -115,8 +133,18 @@ class shard : public host, public std::enable_shared_from_this<shard> {
     std::size_t closed = 0;
   };
 
-  void offer_to(connection_impl& to, frame_block* frame, const delivery& how, const std::string* route,
+  [[nodiscard]] bool accepts(connection_impl& to, const delivery& how, const std::string* route);
+  void offer_to(connection_impl& to, frame_block* frame, overflow policy, const std::string* key,
                 broadcast_part* part);
+  void deliver_to_audience(frame_block* frame, const delivery& how, const std::string* route,
+                           broadcast_part* part, const audience& whom);
+  /// Whether the message was taken care of.
+  bool hold_back(connection_impl& to, frame_block* frame, const delivery& how, broadcast_part* part,
+                 const audience& whom);
+  void let_go_of_held(connection_impl& who) noexcept;
+  void forget(connection_impl& who, const catch_up& state) noexcept;
+  [[nodiscard]] catch_up* find_catch_up(const connection_impl& who, audience::kind what,
+                                        std::string_view name) const noexcept;
   void end_turn();
   void post_end_turn();
 
@@ -129,8 +157,9 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   std::vector<connection_impl*> marked_;
   std::vector<connection_impl*> flushing_;
   std::vector<connection_impl*> found_;  // empty but for its memory
-  std::uint64_t marks_ = 0;              // ever made
-  std::uint64_t marks_seen_ = 0;         // at the last look
+  std::unordered_multimap<const connection_impl*, std::shared_ptr<catch_up>> catching_up_;
+  std::uint64_t marks_ = 0;       // ever made
+  std::uint64_t marks_seen_ = 0;  // at the last look
   unsigned looks_ = 0;
   bool turn_posted_ = false;
   std::atomic<duration::rep> beat_{0};

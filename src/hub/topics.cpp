@@ -3,42 +3,55 @@
 #include "connection/remote.hpp"
 #include "hub/broadcast.hpp"
 #include "hub/hub.hpp"
+#include "hub/topics_core.hpp"
 
 #include <skein/topics.hpp>
 
-#include <atomic>
+#include <boost/asio/co_spawn.hpp>
+
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
 namespace skein {
 namespace detail {
+
+subscribed add_follower(shard& where, const topics_core& core, connection_impl& who,
+                        const std::string& pattern, std::string info) {
+  auto& index = where.followers;
+  if (!is_topic_pattern(pattern)) {
+    where.topic_counts.refused.add();
+    return subscribed::invalid;
+  }
+  if (!who.is_open()) return subscribed::closed;
+  if (index.has(who, pattern)) return subscribed::already;
+  if (index.count(who) >= core.options.max_subscriptions) {
+    where.topic_counts.refused.add();
+    return subscribed::limit;
+  }
+  index.add(who, pattern);
+  where.count_followers();
+  if (is_topic(pattern) && core.rule_of(pattern).presence) {
+    where.presence.join(core.board, who, pattern, std::move(info));
+  }
+  return subscribed::yes;
+}
+
 namespace {
 
 void require(bool allowed, const char* what) {
   if (!allowed) throw std::invalid_argument{what};
 }
 
-asio::awaitable<subscribed> subscribe_on(std::shared_ptr<shard> where, std::shared_ptr<connection_impl> who,
-                                         std::string pattern, std::size_t most) {
-  auto& index = where->followers;
-  if (!is_topic_pattern(pattern)) {
-    where->topic_counts.refused.add();
-    co_return subscribed::invalid;
-  }
-  if (!who->is_open()) co_return subscribed::closed;
-  if (index.has(*who, pattern)) co_return subscribed::already;
-  if (index.count(*who) >= most) {
-    where->topic_counts.refused.add();
-    co_return subscribed::limit;
-  }
-  index.add(*who, pattern);
-  where->count_followers();
-  co_return subscribed::yes;
+asio::awaitable<subscribed> subscribe_on(std::shared_ptr<shard> where, std::shared_ptr<topics_core> core,
+                                         std::shared_ptr<connection_impl> who, std::string pattern) {
+  co_return add_follower(*where, *core, *who, pattern, {});
 }
 
 asio::awaitable<bool> unsubscribe_on(std::shared_ptr<shard> where, std::shared_ptr<connection_impl> who,
                                      std::string pattern) {
   const bool had = where->followers.remove(*who, pattern);
+  if (had) where->presence.leave(*who, pattern);
   where->count_followers();
   co_return had;
 }
@@ -48,25 +61,49 @@ asio::awaitable<std::vector<std::string>> subscriptions_on(std::shared_ptr<shard
   co_return where->followers.patterns(*who);
 }
 
-audience_ref followers_of(std::string topic) {
-  return std::make_shared<const audience>(audience{audience::kind::followers, std::move(topic)});
+asio::awaitable<presence_report> presence_on(std::shared_ptr<shard> where, std::string topic,
+                                             std::size_t most) {
+  presence_report part;
+  std::vector<connection_impl*> found;
+  where->followers.match_exactly(topic, found);
+  part.count = found.size();
+  if (found.size() > most) co_return part;
+  for (const auto* const one : found) {
+    part.members.push_back({one->id(), one->user().user, std::string{where->presence.info_of(*one, topic)}});
+  }
+  co_return part;
+}
+
+/// Publishes without anybody who waits: what goes wrong is said in the log. On the owner.
+void publish_unawaited(const std::shared_ptr<shard>& owner, std::shared_ptr<topics_core> core,
+                       std::string topic, prepared_message what, delivery how) {
+  asio::co_spawn(owner->executor(), publish_in_order(owner, core, topic, std::move(what), std::move(how)),
+                 [core, topic](const std::exception_ptr& error, const publish_report&) {
+                   if (error) core->shared->problem("topic " + topic + ": not published: " + what_of(error));
+                 });
 }
 
 class hub_topics final : public topics {
  public:
-  hub_topics(const hub& of, topics_options options)
-      : shards_(of.shards()), shared_(of.shared()), options_(std::move(options)) {}
-  ~hub_topics() override { shared_->has_topics = false; }
+  hub_topics(const hub& of, topics_options options) : core_(make_core(of, std::move(options))) {}
+  ~hub_topics() override { core_->shared->has_topics = false; }
 
   asio::awaitable<subscribed> subscribe(connection& who, std::string pattern) override {
     const auto mine = own(who);
     const auto where = shard_of(*mine);
-    if (where->running_here()) {
-      co_return co_await subscribe_on(where, mine, std::move(pattern), options_.max_subscriptions);
-    }
-    co_return co_await run_on(*where,
-                              subscribe_on(where, mine, std::move(pattern), options_.max_subscriptions),
+    if (where->running_here()) co_return co_await subscribe_on(where, core_, mine, std::move(pattern));
+    co_return co_await run_on(*where, subscribe_on(where, core_, mine, std::move(pattern)),
                               subscribed::closed);
+  }
+
+  asio::awaitable<subscribe_report> subscribe(connection& who, std::string pattern,
+                                              subscription how) override {
+    const auto mine = own(who);
+    const auto where = shard_of(*mine);
+    auto task = subscribe_and_recover(where, core_, mine, std::move(pattern), std::move(how));
+    if (where->running_here()) co_return co_await std::move(task);
+    subscribe_report gone;
+    co_return co_await run_on(*where, std::move(task), std::move(gone));
   }
 
   asio::awaitable<bool> unsubscribe(connection& who, std::string pattern) override {
@@ -84,67 +121,130 @@ class hub_topics final : public topics {
     co_return co_await run_on(*where, subscriptions_on(where, mine), std::move(none));
   }
 
-  asio::awaitable<delivery_report> publish(std::string topic, prepared_message what) override {
-    auto how = rule_for(topic);
-    return publish(std::move(topic), std::move(what), std::move(how));
+  asio::awaitable<publish_report> publish(std::string topic, prepared_message what) override {
+    return publish(std::move(topic), std::move(what), delivery());
   }
 
-  asio::awaitable<delivery_report> publish(std::string topic, prepared_message what, delivery how) override {
+  asio::awaitable<publish_report> publish(std::string topic, prepared_message what, delivery how) override {
     check(topic, what, how);
-    publications_.fetch_add(1, std::memory_order_relaxed);
-    auto whom = followers_of(std::move(topic));
-    co_return co_await deliver_to_all(shards_, shared_->time, std::move(what), std::move(how),
-                                      std::move(whom));
+    const auto core = core_;
+    core->choose_policy(how, topic, what.payload());
+    core->publications.fetch_add(1, std::memory_order_relaxed);
+    publish_report report;
+    if (core->rule_of(topic).history) {
+      const auto owner = core->owner_of(topic);
+      auto task = publish_in_order(owner, core, std::move(topic), std::move(what), std::move(how));
+      if (owner->running_here()) co_return co_await std::move(task);
+      co_return co_await run_on(*owner, std::move(task), std::move(report));
+    }
+    auto whom = followers_of(*core, std::move(topic), what, report.position);
+    const auto delivered = co_await deliver_to_all(core->shards, core->shared->time, std::move(what),
+                                                   std::move(how), std::move(whom));
+    static_cast<delivery_report&>(report) = delivered;
+    co_return report;
   }
 
   void post_publish(std::string_view topic, prepared_message what) override {
-    post_publish(topic, std::move(what), rule_for(topic));
+    post_publish(topic, std::move(what), delivery());
   }
 
   void post_publish(std::string_view topic, prepared_message what, delivery how) override {
     check(topic, what, how);
-    if (shared_->stopped.load(std::memory_order_relaxed)) return;
-    publications_.fetch_add(1, std::memory_order_relaxed);
-    post_to_all(shards_, what, how, followers_of(std::string{topic}));
+    if (core_->shared->stopped.load(std::memory_order_relaxed)) return;
+    core_->publications.fetch_add(1, std::memory_order_relaxed);
+    std::string name{topic};
+    core_->choose_policy(how, name, what.payload());
+    if (!core_->rule_of(topic).history) {
+      const auto whom = followers_of(*core_, std::move(name), what, {});
+      post_to_all(core_->shards, what, how, whom);
+      return;
+    }
+    const auto& owner = core_->owner_of(topic);
+    if (owner->running_here()) {
+      publish_unawaited(owner, core_, std::move(name), std::move(what), std::move(how));
+      return;
+    }
+    owner->post([owner, core = core_, name = std::move(name), what = std::move(what),
+                 how = std::move(how)]() mutable {
+      publish_unawaited(owner, std::move(core), std::move(name), std::move(what), std::move(how));
+    });
+  }
+
+  [[nodiscard]] const topic_rule& rule_of(std::string_view topic) const override {
+    return core_->rule_of(topic);
+  }
+
+  asio::awaitable<history_page> history(std::string topic, topic_position since, page_limits most) override {
+    const auto core = core_;
+    auto& store = store_of(topic);
+    co_return co_await store.read(std::move(topic), std::move(since), most);
+  }
+
+  asio::awaitable<history_page> latest(std::string topic, page_limits most) override {
+    const auto core = core_;
+    auto& store = store_of(topic);
+    auto since = co_await store.position(topic);
+    since.offset -= std::min<std::uint64_t>(since.offset, most.max_messages);
+    co_return co_await store.read(std::move(topic), std::move(since), most);
+  }
+
+  asio::awaitable<presence_report> presence(std::string topic) override {
+    require(is_topic(topic), "presence: not a topic");
+    const auto core = core_;
+    presence_report all;
+    for (const auto& one : core->shards) {
+      presence_report none;
+      const auto part =
+          co_await run_on(*one, presence_on(one, topic, core->options.presence_members), std::move(none));
+      all.count += part.count;
+      all.members.insert(all.members.end(), part.members.begin(), part.members.end());
+    }
+    if (all.count > core->options.presence_members) all.members.clear();
+    co_return all;
   }
 
   [[nodiscard]] topics_stats stats() const override {
     topics_stats all;
-    for (const auto& one : shards_) {
+    for (const auto& one : core_->shards) {
       all.subscriptions += one->topic_counts.subscriptions.value();
       all.subscribers += one->topic_counts.subscribers.value();
       all.topics += one->topic_counts.topics.value();
       all.refused += one->topic_counts.refused.value();
     }
-    all.publications = publications_.load(std::memory_order_relaxed);
+    all.publications = core_->publications.load(std::memory_order_relaxed);
+    all.unkept = core_->unkept.load(std::memory_order_relaxed);
+    all.recovered = core_->recovered.load(std::memory_order_relaxed);
+    all.not_recovered = core_->not_recovered.load(std::memory_order_relaxed);
+    all.replayed = core_->replayed.load(std::memory_order_relaxed);
     return all;
   }
 
  private:
+  static std::shared_ptr<topics_core> make_core(const hub& of, topics_options options) {
+    const bool remembers = std::ranges::any_of(
+        options.rules, [](const auto& one) { return one.history && !one.history->durable; });
+    if (!options.store && remembers) options.store = make_memory_store();
+    auto board = std::make_shared<const presence_board>(
+        presence_board{of.shards(), options.presence_members, options.presence_interval});
+    return std::make_shared<topics_core>(of.shards(), of.shared(), std::move(options), std::move(board));
+  }
+
   static void check(std::string_view topic, const prepared_message& what, const delivery& how) {
     require(is_topic(topic), "publish: not a topic");
     require(static_cast<bool>(what), "publish: the message is empty");
     require(how.policy() != overflow::wait, "publish: the policy cannot be wait");
   }
 
-  [[nodiscard]] delivery rule_for(std::string_view topic) const {
-    delivery how;
-    if (!is_topic(topic)) return how;  // is refused in a moment
-    for (const auto& rule : options_.rules) {
-      if (!topic_matches(rule.pattern, topic)) continue;
-      if (rule.policy == overflow::conflate) {
-        how.conflate(std::string{topic});
-      } else if (rule.policy == overflow::drop) {
-        how.drop();
-      }
-      break;
-    }
-    return how;
+  [[nodiscard]] message_store& store_of(std::string_view topic) const {
+    require(is_topic(topic), "history: not a topic");
+    const auto& rule = core_->rule_of(topic);
+    require(rule.history.has_value(), "history: this topic keeps none");
+    return core_->store_of(*rule.history);
   }
 
   [[nodiscard]] std::shared_ptr<connection_impl> own(connection& who) const {
     auto* const mine = dynamic_cast<connection_impl*>(&who);
-    require(mine && &static_cast<shard&>(mine->where()).shared() == shared_.get(),
+    require(mine && &static_cast<shard&>(mine->where()).shared() == core_->shared.get(),
             "topics: this connection is not one of the manager's");
     return std::static_pointer_cast<connection_impl>(mine->shared_from_this());
   }
@@ -153,11 +253,7 @@ class hub_topics final : public topics {
     return static_cast<shard&>(who.where()).shared_from_this();
   }
 
-  // Not the manager itself: a handler that has these must not be what keeps it.
-  const std::vector<std::shared_ptr<shard>> shards_;
-  const std::shared_ptr<hub_shared> shared_;
-  const topics_options options_;
-  std::atomic<std::uint64_t> publications_{0};
+  const std::shared_ptr<topics_core> core_;
 };
 
 }  // namespace
@@ -167,9 +263,14 @@ std::shared_ptr<topics> make_topics(const std::shared_ptr<manager>& of, topics_o
   const auto* const hub = dynamic_cast<const detail::hub*>(of.get());
   detail::require(hub != nullptr, "make_topics: this manager was not made by make_manager");
   detail::require(options.max_subscriptions >= 1, "max_subscriptions: at least 1");
+  detail::require(options.presence_interval.count() > 0, "presence_interval: more than zero");
   for (const auto& rule : options.rules) {
     detail::require(is_topic_pattern(rule.pattern), "topic rule: not a topic or pattern");
     detail::require(rule.policy != overflow::wait, "topic rule: the policy cannot be wait");
+    detail::require(rule.conflate_by.empty() || rule.policy == overflow::conflate,
+                    "topic rule: conflate_by without the policy conflate");
+    detail::require(!rule.history || !rule.history->durable || options.durable_store,
+                    "topic rule: a durable history without a durable store");
   }
   detail::require(!hub->shared()->has_topics.exchange(true), "make_topics: this manager has topics already");
   return std::make_shared<detail::hub_topics>(*hub, std::move(options));

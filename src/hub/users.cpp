@@ -2,10 +2,17 @@
 
 #include "connection/remote.hpp"
 #include "hub/broadcast.hpp"
+#include "hub/envelope.hpp"
 #include "hub/hub.hpp"
 
 #include <skein/users.hpp>
 
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <atomic>
+#include <functional>
 #include <stdexcept>
 #include <utility>
 
@@ -17,8 +24,114 @@ void require(bool allowed, const char* what) {
   if (!allowed) throw std::invalid_argument{what};
 }
 
-audience_ref connections_of(std::string user) {
-  return std::make_shared<const audience>(audience{audience::kind::user, std::move(user)});
+/// What the users of one manager are made of: shared with the coroutines that send and replay.
+struct users_core {
+  // Not the manager itself: a handler that has users must not be what keeps it.
+  const std::vector<std::shared_ptr<shard>> shards;
+  const std::shared_ptr<hub_shared> shared;
+  const users_options options;
+  std::atomic<std::uint64_t> stored{0}, unkept{0}, pushed_out{0}, replayed{0}, acknowledged{0};
+
+  /// The shard that puts what is stored for this user in order.
+  [[nodiscard]] const std::shared_ptr<shard>& owner_of(std::string_view user) const noexcept {
+    return shards[std::hash<std::string_view>{}(user) % shards.size()];
+  }
+};
+
+audience_ref connections_of(const users_core& core, std::string user, const prepared_message& what,
+                            stored_id id) {
+  audience whom{audience::kind::user, std::move(user)};
+  if (core.shared->envelope_wanted.load(std::memory_order_relaxed)) {
+    envelope_label label;
+    label.stored = id;
+    whom.enveloped = enveloped(what, label);
+  }
+  whom.number = id;
+  return std::make_shared<const audience>(std::move(whom));
+}
+
+/// Keeps a message, then sends it. Runs on the user's owner.
+asio::awaitable<user_report> store_and_send(std::shared_ptr<shard> owner, std::shared_ptr<users_core> core,
+                                            std::string user, prepared_message what, delivery how) {
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  turnstile::place place{owner->order, *owner, 'u' + user};
+  user_report report;
+  std::exception_ptr failure;
+  try {
+    const auto kept = co_await core->options.store->keep(user, what, core->options.limits);
+    report.id = kept.id;
+    report.pushed_out = kept.pushed_out;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) {
+    core->unkept.fetch_add(1, std::memory_order_relaxed);
+    std::rethrow_exception(failure);
+  }
+  core->stored.fetch_add(1, std::memory_order_relaxed);
+  core->pushed_out.fetch_add(report.pushed_out, std::memory_order_relaxed);
+  co_await place.turn();
+  auto whom = connections_of(*core, std::move(user), what, report.id);
+  place.leave();
+  const auto delivered = co_await deliver_to_all(core->shards, core->shared->time, std::move(what),
+                                                 std::move(how), std::move(whom));
+  static_cast<delivery_report&>(report) = delivered;
+  co_return report;
+}
+
+/// Lets everything through at last, whatever happens.
+class catching_up {
+ public:
+  catching_up(shard& where, connection_impl& who)
+      : shard_(where), who_(who), state_(where.begin_catch_up(who, audience::kind::user, who.user().user)) {}
+  catching_up(const catching_up&) = delete;
+  catching_up& operator=(const catching_up&) = delete;
+  ~catching_up() { shard_.go_live(who_, state_); }
+  catch_up& operator*() const noexcept { return *state_; }
+
+ private:
+  shard& shard_;
+  connection_impl& who_;
+  std::shared_ptr<catch_up> state_;
+};
+
+const page_limits& replay_page() {
+  static const page_limits page{256, 256 * 1024};
+  return page;
+}
+
+asio::awaitable<std::size_t> replay_on(std::shared_ptr<shard> where, std::shared_ptr<users_core> core,
+                                       std::shared_ptr<connection_impl> who) {
+  std::size_t sent = 0;
+  const auto& user = who->user().user;
+  if (user.empty() || !who->is_open() || where->is_catching_up(*who, audience::kind::user, user))
+    co_return sent;
+  const catching_up state{*where, *who};
+  for (bool more = true; more;) {
+    (*state).overflowed = false;
+    const auto page = co_await core->options.store->waiting(user, (*state).last, replay_page());
+    for (const auto& each : page) {
+      envelope_label label;
+      label.stored = each.id;
+      auto form = who->wants_envelopes ? enveloped(each.what, label) : each.what;
+      const auto queued = co_await who->send(std::move(form), delivery().wait());
+      if (queued == outcome::closed) co_return sent;
+      (*state).last = each.id;
+      ++sent;
+      core->replayed.fetch_add(1, std::memory_order_relaxed);
+    }
+    more = !page.empty() || (*state).overflowed;
+  }
+  co_return sent;
+}
+
+void send_unawaited(const std::shared_ptr<shard>& owner, const std::shared_ptr<users_core>& core,
+                    std::string user, prepared_message what, delivery how) {
+  asio::co_spawn(owner->executor(),
+                 store_and_send(owner, core, std::move(user), std::move(what), std::move(how)),
+                 [core](const std::exception_ptr& error, const user_report&) {
+                   if (error) core->shared->problem("a message to a user was not stored: " + what_of(error));
+                 });
 }
 
 asio::awaitable<std::vector<connection_id>> list_on(std::shared_ptr<shard> where, std::string user) {
@@ -45,25 +158,76 @@ asio::awaitable<std::size_t> close_on(std::shared_ptr<shard> where, std::string 
 
 class hub_users final : public users {
  public:
-  explicit hub_users(const hub& of) : shards_(of.shards()), shared_(of.shared()) {}
+  hub_users(const hub& of, users_options options)
+      : core_(std::make_shared<users_core>(of.shards(), of.shared(), std::move(options))) {}
 
-  asio::awaitable<delivery_report> send(std::string user, prepared_message what, delivery how) override {
+  asio::awaitable<user_report> send(std::string user, prepared_message what, delivery how) override {
     check(what, how);
-    auto whom = connections_of(std::move(user));
-    co_return co_await deliver_to_all(shards_, shared_->time, std::move(what), std::move(how),
-                                      std::move(whom));
+    const auto core = core_;
+    user_report report;
+    if (how.is_stored()) {
+      require(!user.empty(), "send: nobody can have a stored message");
+      const auto owner = core->owner_of(user);
+      auto task = store_and_send(owner, core, std::move(user), std::move(what), std::move(how));
+      if (owner->running_here()) co_return co_await std::move(task);
+      co_return co_await run_on(*owner, std::move(task), std::move(report));
+    }
+    auto whom = connections_of(*core, std::move(user), what, 0);
+    const auto delivered = co_await deliver_to_all(core->shards, core->shared->time, std::move(what),
+                                                   std::move(how), std::move(whom));
+    static_cast<delivery_report&>(report) = delivered;
+    co_return report;
   }
 
   void post_send(std::string_view user, prepared_message what, delivery how) override {
     check(what, how);
-    if (shared_->stopped.load(std::memory_order_relaxed)) return;
-    post_to_all(shards_, what, how, connections_of(std::string{user}));
+    if (core_->shared->stopped.load(std::memory_order_relaxed)) return;
+    std::string name{user};
+    if (!how.is_stored()) {
+      const auto whom = connections_of(*core_, std::move(name), what, 0);
+      post_to_all(core_->shards, what, how, whom);
+      return;
+    }
+    require(!name.empty(), "post_send: nobody can have a stored message");
+    const auto& owner = core_->owner_of(user);
+    if (owner->running_here()) {
+      send_unawaited(owner, core_, std::move(name), std::move(what), std::move(how));
+      return;
+    }
+    owner->post([owner, core = core_, name = std::move(name), what = std::move(what),
+                 how = std::move(how)]() mutable {
+      send_unawaited(owner, core, std::move(name), std::move(what), std::move(how));
+    });
+  }
+
+  asio::awaitable<std::size_t> replay(connection& to) override {
+    auto* const mine = dynamic_cast<connection_impl*>(&to);
+    require(mine && &static_cast<shard&>(mine->where()).shared() == core_->shared.get(),
+            "users: this connection is not one of the manager's");
+    const auto who = std::static_pointer_cast<connection_impl>(mine->shared_from_this());
+    const auto where = static_cast<shard&>(mine->where()).shared_from_this();
+    auto task = replay_on(where, core_, who);
+    if (where->running_here()) co_return co_await std::move(task);
+    co_return co_await run_on(*where, std::move(task), std::size_t{0});
+  }
+
+  asio::awaitable<bool> acknowledge(std::string user, stored_id id) override {
+    const auto core = core_;
+    const bool was_there = co_await core->options.store->acknowledge(std::move(user), id);
+    if (was_there) core->acknowledged.fetch_add(1, std::memory_order_relaxed);
+    co_return was_there;
+  }
+
+  asio::awaitable<std::vector<stored_message>> waiting(std::string user, stored_id after,
+                                                       page_limits most) override {
+    const auto core = core_;
+    co_return co_await core->options.store->waiting(std::move(user), after, most);
   }
 
   asio::awaitable<std::vector<connection_id>> connections(std::string user) override {
-    const auto shards = shards_;  // this may go while it waits
+    const auto core = core_;  // this may go while it waits
     std::vector<connection_id> all;
-    for (const auto& one : shards) {
+    for (const auto& one : core->shards) {
       std::vector<connection_id> none;
       const auto some = co_await run_on(*one, list_on(one, user), std::move(none));
       all.insert(all.end(), some.begin(), some.end());
@@ -73,12 +237,23 @@ class hub_users final : public users {
 
   asio::awaitable<std::size_t> close(std::string user, close_code code, std::string text) override {
     require(code == close_code::none || is_sendable(code), "close: this code may not be sent");
-    const auto shards = shards_;
+    const auto core = core_;
     std::size_t all = 0;
-    for (const auto& one : shards) {
+    for (const auto& one : core->shards) {
       all += co_await run_on(*one, close_on(one, user, code, text), std::size_t{0});
     }
     co_return all;
+  }
+
+  [[nodiscard]] users_stats stats() const override {
+    const auto read = [](const auto& from) { return from.load(std::memory_order_relaxed); };
+    users_stats all;
+    all.stored = read(core_->stored);
+    all.unkept = read(core_->unkept);
+    all.pushed_out = read(core_->pushed_out);
+    all.replayed = read(core_->replayed);
+    all.acknowledged = read(core_->acknowledged);
+    return all;
   }
 
  private:
@@ -87,18 +262,18 @@ class hub_users final : public users {
     require(how.policy() != overflow::wait, "send: the policy cannot be wait");
   }
 
-  // Not the manager itself: a handler that has these must not be what keeps it.
-  const std::vector<std::shared_ptr<shard>> shards_;
-  const std::shared_ptr<hub_shared> shared_;
+  const std::shared_ptr<users_core> core_;
 };
 
 }  // namespace
 }  // namespace detail
 
-std::shared_ptr<users> make_users(const std::shared_ptr<manager>& of) {
+std::shared_ptr<users> make_users(const std::shared_ptr<manager>& of, users_options options) {
   const auto* const hub = dynamic_cast<const detail::hub*>(of.get());
   detail::require(hub != nullptr, "make_users: this manager was not made by make_manager");
-  return std::make_shared<detail::hub_users>(*hub);
+  detail::require(options.limits.max_messages >= 1, "users: limits that allow no message");
+  if (!options.store) options.store = make_memory_store();
+  return std::make_shared<detail::hub_users>(*hub, std::move(options));
 }
 
 }  // namespace skein

@@ -11,6 +11,22 @@ using skein::close_code;
 using skein::closed_by;
 namespace asio = boost::asio;
 
+namespace {
+
+/// A client that says all it has to say together with its handshake: the handler is behind before there can
+/// be a ping, which this client would not answer.
+raw_client talking(const test_server& server, std::string_view path, int messages,
+                   const std::string& last = {}) {
+  auto all = upgrade_request(path);
+  for (int i = 0; i < messages; ++i) all += text_frame("x");
+  raw_client client{server.port()};
+  client.send(all + last);
+  REQUIRE(client.read_answer().status == 101);
+  return client;
+}
+
+}  // namespace
+
 TEST_SUITE("deadlines") {
   TEST_CASE("a peer that does not answer pings is gone: 4000") {
     auto options = quiet_options();
@@ -63,11 +79,8 @@ TEST_SUITE("deadlines") {
     options.limits.ping_interval = 150ms;
     options.limits.pong_timeout = 150ms;
     test_server server{options, {}, route("/idle", outlive)};
-    auto there = connected(server, "/idle");
-    auto gone = connected(server, "/idle");
-    for (auto* client : {&there, &gone}) {
-      for (int i = 0; i < 8; ++i) client->send(text_frame("x"));
-    }
+    auto there = talking(server, "/idle", 8);
+    auto gone = talking(server, "/idle", 8);
     gone.close();  // behind what is never read
     REQUIRE(server.wait_for_closed(1));
     CHECK(server.closed().front().reason.code == close_code::pong_timeout);
@@ -94,13 +107,8 @@ TEST_SUITE("deadlines") {
       }
     };
     test_server server{options, {}, route("/slow", slowly)};
-    // All at once: no ping goes before the handler is behind, which this client would not answer.
-    auto all = upgrade_request("/slow");
-    for (int i = 0; i < 20; ++i) all += text_frame("x");
-    raw_client client{server.port()};
-    client.send(all + close_frame());
+    auto client = talking(server, "/slow", 20, close_frame());
     client.finish_sending();
-    REQUIRE(client.read_answer().status == 101);
     CHECK(client.read_conclusion().code() == 1000);
     CHECK(eventually([&] { return handled == 20; }));
     CHECK(server.wait_for_closed(1));

@@ -1,0 +1,118 @@
+#include "protocol/request_fields.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+namespace skein::detail {
+namespace {
+
+constexpr std::size_t max_id_bytes = 64;
+constexpr std::size_t max_epoch_bytes = 64;
+constexpr std::size_t max_ids = 100;
+
+const json::value& required(const json::object& request, std::string_view name) {
+  const auto* const value = request.if_contains(name);
+  if (!value) throw bad_field(name, "is missing");
+  return *value;
+}
+
+std::uint64_t natural(const json::value& value, std::string_view name) {
+  if (value.is_uint64()) return value.get_uint64();
+  if (value.is_int64() && value.get_int64() >= 0) return static_cast<std::uint64_t>(value.get_int64());
+  throw bad_field(name, "must be a whole number, 0 or more");
+}
+
+}  // namespace
+
+request_refusal bad_field(std::string_view name, const std::string& text) {
+  return {"bad_request", '"' + std::string{name} + "\" " + text, request_refusal::weight::fault,
+          std::string{name}};
+}
+
+json::object parse_request(const message& received, std::size_t max_depth) {
+  const auto bad = [](const std::string& text) {
+    return request_refusal{"bad_json", text, request_refusal::weight::fault};
+  };
+  if (!received.is_text()) throw bad("the protocol's messages are text");
+  json::parse_options options;
+  options.max_depth = max_depth;
+  boost::system::error_code invalid;
+  auto value = json::parse(received.payload(), invalid, {}, options);
+  if (invalid) throw bad("not JSON: " + invalid.message());
+  if (!value.is_object()) throw bad("not a JSON object");
+  return std::move(value.get_object());
+}
+
+const json::value* request_id(const json::object& request) {
+  const auto* const id = request.if_contains("id");
+  if (!id || id->is_number()) return id;
+  if (!id->is_string() || id->get_string().size() > max_id_bytes)
+    throw bad_field("id", "must be a number, or a string of at most 64 bytes");
+  return id;
+}
+
+std::string_view text_field(const json::object& request, std::string_view name) {
+  const auto& value = required(request, name);
+  if (!value.is_string()) throw bad_field(name, "must be a string");
+  return {value.get_string().data(), value.get_string().size()};
+}
+
+std::string channel_field(const json::object& request, bool patterns) {
+  const auto name = text_field(request, "channel");
+  if (patterns ? is_topic_pattern(name) : is_topic(name)) return std::string{name};
+  throw request_refusal{"bad_channel", patterns ? "not a topic or a pattern of topics" : "not a topic",
+                        request_refusal::weight::subscription};
+}
+
+std::optional<topic_position> position_field(const json::object& request, std::string_view name) {
+  const auto* const value = request.if_contains(name);
+  if (!value) return std::nullopt;
+  if (!value->is_object()) throw bad_field(name, "must be an object with epoch and offset");
+  const auto& fields = value->get_object();
+  const auto epoch = text_field(fields, "epoch");
+  if (epoch.size() > max_epoch_bytes) throw bad_field("epoch", "is longer than 64 bytes");
+  return topic_position{std::string{epoch}, natural(required(fields, "offset"), "offset")};
+}
+
+std::size_t number_field(const json::object& request, std::string_view name, std::size_t most,
+                         std::size_t otherwise) {
+  const auto* const value = request.if_contains(name);
+  if (!value) return otherwise;
+  const auto number = natural(*value, name);
+  if (number > most) throw bad_field(name, "must be at most " + std::to_string(most));
+  return static_cast<std::size_t>(number);
+}
+
+std::vector<stored_id> stored_ids(const json::object& request) {
+  const auto& given = required(request, "id");
+  std::vector<stored_id> ids;
+  if (!given.is_array()) {
+    ids.push_back(natural(given, "id"));
+    return ids;
+  }
+  if (given.get_array().size() > max_ids) throw bad_field("id", "is a list of more than 100");
+  for (const auto& each : given.get_array()) ids.push_back(natural(each, "id"));
+  return ids;
+}
+
+prepared_message answer(const json::value* id, json::object fields) {
+  if (id) fields["id"] = *id;
+  return message::text(json::serialize(fields));
+}
+
+prepared_message error_answer(const json::value* id, std::string_view code, std::string_view text,
+                              std::string_view field, std::chrono::milliseconds retry_after) {
+  json::object fields{{"type", "error"}, {"code", code}, {"message", text}};
+  if (!field.empty()) fields["field"] = field;
+  if (retry_after.count() > 0) fields["retry_after_ms"] = retry_after.count();
+  return answer(id, std::move(fields));
+}
+
+void add_position(json::object& to, const topic_position& at) {
+  if (at.epoch.empty()) return;
+  to["epoch"] = at.epoch;
+  to["offset"] = at.offset;
+}
+
+}  // namespace skein::detail
