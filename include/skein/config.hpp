@@ -8,6 +8,7 @@
 #include <skein/manager.hpp>
 #include <skein/server.hpp>
 #include <skein/topics.hpp>
+#include <skein/users.hpp>
 
 #include <chrono>
 #include <stdexcept>
@@ -43,6 +44,10 @@ struct config {
   server_options server;
   manager_options manager;
   topics_options topics;
+  users_options users;
+  /// The path of the database for durable topics and stored messages; empty: none. `skein-server` opens it; a
+  /// program of your own does, and gives the store to its container.
+  std::string store;
   std::chrono::nanoseconds shutdown_timeout = std::chrono::seconds{30};  ///< of the drain; not zero
   log_level log = log_level::info;
   bool bench_routes = false;  ///< adds /echo, /broadcast and /broadcast-awaited

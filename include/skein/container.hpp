@@ -5,6 +5,8 @@
 
 #include <skein/config.hpp>
 #include <skein/manager.hpp>
+#include <skein/message_store.hpp>
+#include <skein/protocol.hpp>
 #include <skein/server.hpp>
 #include <skein/topics.hpp>
 #include <skein/users.hpp>
@@ -27,6 +29,9 @@ class container {
   /// Use these topics, or users, for example mocks. Throws `std::logic_error` once they have been handed out.
   container& use(std::shared_ptr<skein::topics> part);
   container& use(std::shared_ptr<skein::users> part);
+  /// Keep stored messages and the histories of durable topics in here; `/readyz` tells how the store is.
+  /// Throws `std::logic_error` once topics, users or the server have been handed out.
+  container& use(std::shared_ptr<message_store> part);
   /// Use this clock. Throws `std::logic_error` once the manager has been handed out.
   container& use(std::shared_ptr<clock> part);
   /// Use this in place of the log on standard error. Throws `std::logic_error` once the manager has been
@@ -38,6 +43,11 @@ class container {
   [[nodiscard]] skein::server& server();
   [[nodiscard]] skein::topics& topics();
   [[nodiscard]] skein::users& users();
+  /// The JSON protocol over these topics and users; a route that runs it serves it: `protocol().handler()`.
+  [[nodiscard]] json_protocol& protocol();
+  /// As above; the options say nothing that the configuration does. Throws `std::logic_error` if it was
+  /// handed out before.
+  json_protocol& protocol(protocol_options options);
   void log(log_level level, std::string_view line) const;
 
   /// Spawns a coroutine of a business module on an executor of its own; its end is observed: an exception is

@@ -79,6 +79,10 @@ class server {
   /// Adds `/ws/stats`, `/healthz` and `/readyz`.
   void add_standard_endpoints();
 
+  /// Something else that decides whether the process is live and ready: it may clear the flags and add
+  /// reasons. Called for each request to `/healthz` and `/readyz`, at the same time on several threads.
+  void add_health_check(std::function<void(health_report&)> check);
+
   /// Binds and begins to accept. Throws `boost::system::system_error` if the address cannot be had.
   void start();
 

@@ -24,6 +24,7 @@
 #include <cstdlib>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -44,6 +45,17 @@ bool is_cancellation(const std::exception_ptr& error) {
   } catch (...) {
     return false;
   }
+}
+
+/// What a message store has to say about itself.
+void describe(const message_store& store, health_report& report) {
+  const auto health = store.health();
+  if (!health.available) {
+    report.ready = false;
+    report.reasons.push_back("the message store is not available: " + health.problem);
+  }
+  if (!health.moved_aside.empty())
+    report.reasons.push_back("the message store was damaged, began anew, and is now " + health.moved_aside);
 }
 
 struct task {
@@ -89,6 +101,7 @@ struct container::impl {
   skein::server& build_server();
   skein::topics& build_topics();
   skein::users& build_users();
+  json_protocol& build_protocol(protocol_options with);
   void spawn(asio::awaitable<void> body);
   void task_ended(std::list<std::shared_ptr<task>>::iterator which, const std::exception_ptr& error);
   bool start();
@@ -105,6 +118,8 @@ struct container::impl {
   std::unique_ptr<skein::server> server;
   std::shared_ptr<skein::topics> topics;
   std::shared_ptr<skein::users> users;
+  std::shared_ptr<message_store> store;
+  std::optional<json_protocol> protocol;
   bool handed_out = false;
   bool topics_handed_out = false;
   bool users_handed_out = false;
@@ -149,6 +164,7 @@ skein::server& container::impl::build_server() {
   if (!server) {
     build_manager();
     server = std::make_unique<skein::server>(manager, options.server);
+    if (store) server->add_health_check([from = store](health_report& report) { describe(*from, report); });
   }
   return *server;
 }
@@ -157,7 +173,9 @@ skein::topics& container::impl::build_topics() {
   topics_handed_out = true;
   if (!topics) {
     build_manager();
-    topics = make_topics(manager, options.topics);
+    auto settings = options.topics;
+    if (store) settings.durable_store = store;
+    topics = make_topics(manager, std::move(settings));
   }
   return *topics;
 }
@@ -166,9 +184,19 @@ skein::users& container::impl::build_users() {
   users_handed_out = true;
   if (!users) {
     build_manager();
-    users = make_users(manager);
+    auto settings = options.users;
+    if (store) settings.store = store;
+    users = make_users(manager, std::move(settings));
   }
   return *users;
+}
+
+json_protocol& container::impl::build_protocol(protocol_options with) {
+  build_topics();
+  build_users();
+  with.ping_interval = options.manager.limits.ping_interval;
+  with.max_message_bytes = options.manager.limits.max_message_bytes;
+  return protocol.emplace(topics, users, std::move(with));
 }
 
 void container::impl::spawn(asio::awaitable<void> body) {
@@ -320,6 +348,13 @@ container& container::use(std::shared_ptr<skein::users> part) {
   return *this;
 }
 
+container& container::use(std::shared_ptr<message_store> part) {
+  if (impl_->topics_handed_out || impl_->users_handed_out || impl_->server)
+    throw std::logic_error("a store must be given before topics, users and the server are handed out");
+  impl_->store = std::move(part);
+  return *this;
+}
+
 container& container::use_log(std::function<void(log_level, std::string_view)> sink) {
   impl_->require_unbuilt("a log");
   impl_->sink = std::move(sink);
@@ -340,6 +375,13 @@ skein::topics& container::topics() {
 }
 skein::users& container::users() {
   return impl_->build_users();
+}
+json_protocol& container::protocol() {
+  return impl_->protocol ? *impl_->protocol : impl_->build_protocol({});
+}
+json_protocol& container::protocol(protocol_options options) {
+  if (impl_->protocol) throw std::logic_error("the protocol's options must be given before it is handed out");
+  return impl_->build_protocol(std::move(options));
 }
 void container::log(log_level level, std::string_view line) const {
   impl_->log(level, line);

@@ -9,6 +9,9 @@
 #ifdef SKEIN_WITH_EXAMPLES
 #include "examples.hpp"
 #endif
+#ifdef SKEIN_WITH_SQLITE
+#include <skein/sqlite.hpp>
+#endif
 
 #include <csignal>
 
@@ -21,16 +24,42 @@ namespace {
 // Exit statuses: what `container::run` says, and this one for options that are not allowed.
 constexpr int bad_usage = 2;
 
+/// Opens the database of the options; its events go to the container's log.
+std::shared_ptr<skein::message_store> open_store(const std::string& path,
+                                                 [[maybe_unused]] const skein::container& logs) {
+#ifdef SKEIN_WITH_SQLITE
+  skein::sqlite_store_options options;
+  options.path = path;
+  options.on_event = [&logs](const skein::sqlite_event& event) {
+    using kind = skein::sqlite_event::kind;
+    if (event.what == kind::available) {
+      logs.log(skein::log_level::info, "the message store is available again");
+    } else {
+      logs.log(skein::log_level::error,
+               (event.what == kind::moved_aside ? "the message store was damaged, begins anew, and is now "
+                                                : "the message store is not available: ") +
+                   event.text);
+    }
+  };
+  return skein::make_sqlite_store(std::move(options));
+#else
+  throw std::invalid_argument{"store " + path + ": this server was built without SQLite"};
+#endif
+}
+
 int run(const skein::config& options) {
   skein::container container{options};
+  if (!options.store.empty()) container.use(open_store(options.store, container));
   container.server().add_standard_endpoints();
   if (options.bench_routes) skein::app::add_bench_routes(container);
 #ifdef SKEIN_WITH_EXAMPLES
   if (options.examples) {
     skein::examples::install(container);
     skein::app::install_page(container.server());
+    return container.run();
   }
 #endif
+  container.server().route("/ws", container.protocol().handler());
   return container.run();
 }
 

@@ -1,5 +1,6 @@
 #include "app/options.hpp"
 
+#include "app/topic_rule_text.hpp"
 #include "app/value_text.hpp"
 
 #include <boost/asio/ip/address.hpp>
@@ -143,6 +144,45 @@ option allowed_origin() {
   return result;
 }
 
+option topic() {
+  auto result =
+      make_option("topic", "text", "a topic or pattern, and words such as history=100",
+                  "What holds for topics that match a pattern; give it again for more, the first that "
+                  "matches counts.");
+  result.environment = "WEBSOCKET_TOPICS";  // it takes several, separated by commas
+  result.hint = "; docs/how-to/serve-the-protocol.md has the words";
+  result.repeatable = true;
+  result.set = [](config& into, const std::vector<std::string>& values) {
+    std::vector<topic_rule> rules;
+    for (const auto& value : values) {
+      auto rule = parse_topic_rule(value);
+      if (!rule) return false;
+      rules.push_back(std::move(*rule));
+    }
+    into.topics.rules = std::move(rules);
+    return true;
+  };
+  result.show = [](const config& from) {
+    std::string list;
+    for (const auto& rule : from.topics.rules) list += (list.empty() ? "" : ",") + format_topic_rule(rule);
+    return list;
+  };
+  return result;
+}
+
+option store() {
+  auto result =
+      make_option("store", "text", "the path of a file",
+                  "The SQLite database in which durable topics and stored messages are kept, created if it "
+                  "is not there; none: they are kept in memory, and durable topics are refused.");
+  result.set = [](config& into, const std::vector<std::string>& values) {
+    into.store = values.front();
+    return true;
+  };
+  result.show = [](const config& from) { return from.store; };
+  return result;
+}
+
 // One of a few names. `member` as above.
 template <class Value, std::size_t N, class Member>
 option choice(std::string key, const std::array<std::pair<std::string_view, Value>, N>& names, Member member,
@@ -236,6 +276,18 @@ std::vector<option> make_options() {
 
   all.push_back(count("max-subscriptions", between(1, many), SKEIN_PLACE(topics.max_subscriptions),
                       "Topics and patterns that one connection may follow."));
+  all.push_back(topic());
+  all.push_back(count("presence-members", between(0, 100'000), SKEIN_PLACE(topics.presence_members),
+                      "Of a topic with more, only their number is told."));
+  all.push_back(duration("presence-interval", some_time, SKEIN_PLACE(topics.presence_interval),
+                         "For which joins and leaves of a topic are gathered."));
+  all.push_back(store());
+  all.push_back(count("offline-messages", between(1, many), SKEIN_PLACE(users.limits.max_messages),
+                      "Stored messages that wait for one user; the oldest make room."));
+  all.push_back(bytes("offline-bytes", zero_or(between(1'024, one_gib)), SKEIN_PLACE(users.limits.max_bytes),
+                      "Their payload; 0: no limit of its own."));
+  all.push_back(duration("offline-expiry", zero_or(between(nanoseconds{1s}, nanoseconds{24h * 365})),
+                         SKEIN_PLACE(users.limits.expiry), "How long a stored message waits; 0s: for ever."));
 
   all.push_back(toggle("compression", SKEIN_PLACE(manager.compression.enabled),
                        "Agree on permessage-deflate with clients that offer it."));

@@ -185,6 +185,12 @@ void server::get(std::string path, endpoint what) {
   require(core_->endpoints.try_emplace(std::move(path), std::move(what)).second, "this path has an endpoint");
 }
 
+void server::add_health_check(std::function<void(health_report&)> check) {
+  require(!core_->started, "health checks are added before the start");
+  require(static_cast<bool>(check), "a health check needs a function");
+  core_->health_checks.push_back(std::move(check));
+}
+
 void server::start() {
   core_->start(dynamic_cast<detail::hub&>(*manager_).shards());
 }

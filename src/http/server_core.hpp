@@ -7,6 +7,7 @@
 #include <skein/server.hpp>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -37,6 +38,7 @@ class server_core : public std::enable_shared_from_this<server_core> {
   server_options options;
   std::map<std::string, route_entry, std::less<>> routes;
   std::map<std::string, endpoint, std::less<>> endpoints;
+  std::vector<std::function<void(health_report&)>> health_checks;
   std::atomic<std::uint16_t> port{0};
   std::atomic<bool> stopping{false};
   bool started = false;

@@ -77,16 +77,14 @@ asio::awaitable<response> stats_of(std::shared_ptr<const manager> what) {
   co_return what ? json_response(to_json(what->stats()), 200) : gone();
 }
 
-asio::awaitable<response> liveness_of(std::shared_ptr<const manager> what) {
-  if (!what) co_return gone();
-  const auto health = what->health();
-  co_return health_response(health, health.live);
-}
-
-asio::awaitable<response> readiness_of(std::shared_ptr<const manager> what) {
-  if (!what) co_return gone();
-  const auto health = what->health();
-  co_return health_response(health, health.ready);
+asio::awaitable<response> health_of(std::weak_ptr<const detail::server_core> of, bool health_report::*good) {
+  const auto core = of.lock();
+  const auto manager = core ? core->manager.lock() : nullptr;
+  if (!manager) co_return gone();
+  auto health = manager->health();
+  for (const auto& check : core->health_checks) check(health);
+  if (!health.live) health.ready = false;
+  co_return health_response(health, health.*good);
 }
 
 }  // namespace
@@ -94,8 +92,9 @@ asio::awaitable<response> readiness_of(std::shared_ptr<const manager> what) {
 void server::add_standard_endpoints() {
   const auto manager = core_->manager;
   get("/ws/stats", [manager](const request&) { return stats_of(manager.lock()); });
-  get("/healthz", [manager](const request&) { return liveness_of(manager.lock()); });
-  get("/readyz", [manager](const request&) { return readiness_of(manager.lock()); });
+  const std::weak_ptr<const detail::server_core> core = core_;
+  get("/healthz", [core](const request&) { return health_of(core, &health_report::live); });
+  get("/readyz", [core](const request&) { return health_of(core, &health_report::ready); });
 }
 
 }  // namespace skein
