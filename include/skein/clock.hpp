@@ -1,7 +1,8 @@
 #pragma once
 
 // Where time comes from. Everything in Skein that waits for a deadline asks a `clock`, so that tests can turn
-// the hands themselves (`testing::virtual_clock`).
+// the hands themselves (`testing::virtual_clock`). What must outlast the process, such as when a stored
+// message expires, is counted in wall time.
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -15,6 +16,8 @@ namespace asio = boost::asio;
 
 using time_point = std::chrono::steady_clock::time_point;
 using duration = std::chrono::steady_clock::duration;
+/// The time of day, since 1970 in UTC. Somebody may set it back.
+using wall_time = std::chrono::sys_time<std::chrono::nanoseconds>;
 
 /// One alarm at a time, rung on the executor it was made for. Used only on that executor.
 class alarm {
@@ -31,6 +34,8 @@ class clock {
  public:
   virtual ~clock() = default;
   [[nodiscard]] virtual time_point now() const noexcept = 0;
+  /// The machine's, unless a clock knows better.
+  [[nodiscard]] virtual wall_time wall_now() const noexcept;
   [[nodiscard]] virtual std::unique_ptr<alarm> make_alarm(asio::any_io_executor executor,
                                                           std::function<void()> ring) = 0;
 };

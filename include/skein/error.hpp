@@ -21,6 +21,10 @@ enum class errc {
   address_unavailable,    ///< the server cannot listen on the address it was given
   bad_configuration,      ///< an option has a value that is not allowed
   timed_out,              ///< an operation with a time limit did not complete in time
+  store_unavailable,      ///< the message store cannot do its work now; what was asked for was not done
+  store_full,             ///< the message store has no room, on its disk, in its memory or in its queue
+  store_incompatible,     ///< the database belongs to a newer version, or to another program
+  message_too_big,        ///< the message alone is larger than a limit
 };
 
 /// The category of `errc`; its messages are for people, compare codes.

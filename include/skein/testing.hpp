@@ -75,10 +75,14 @@ class virtual_clock : public clock {
   virtual_clock();
   ~virtual_clock() override;
   [[nodiscard]] time_point now() const noexcept override;
+  /// The first day of 2030 at first. Moves with `advance`.
+  [[nodiscard]] wall_time wall_now() const noexcept override;
   [[nodiscard]] std::unique_ptr<alarm> make_alarm(asio::any_io_executor executor,
                                                   std::function<void()> ring) override;
   /// Moves the hands and rings, in order, every alarm that has come due.
   void advance(duration by);
+  /// Sets the time of day, forward or back, and nothing else.
+  void set_wall(wall_time to);
   /// When the next alarm will ring.
   [[nodiscard]] std::optional<time_point> next() const;
 

@@ -36,6 +36,10 @@ class machine_clock final : public clock {
 
 }  // namespace
 
+wall_time clock::wall_now() const noexcept {
+  return std::chrono::system_clock::now();
+}
+
 std::shared_ptr<clock> steady_clock() {
   static const auto instance = std::make_shared<machine_clock>();
   return instance;

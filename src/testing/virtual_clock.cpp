@@ -21,6 +21,7 @@ struct entry {
 struct hands {
   mutable std::mutex mutex;                               // of all below and of every entry's setting
   time_point now = time_point{} + std::chrono::hours{1};  // so that one may look back
+  wall_time wall = std::chrono::sys_days{std::chrono::year{2030} / 1 / 1};
   std::multimap<time_point, std::shared_ptr<entry>> waiting;
 
   void forget(const std::shared_ptr<entry>& which) {
@@ -84,6 +85,11 @@ time_point virtual_clock::now() const noexcept {
   return impl_->now;
 }
 
+wall_time virtual_clock::wall_now() const noexcept {
+  const std::lock_guard lock{impl_->mutex};
+  return impl_->wall;
+}
+
 std::unique_ptr<alarm> virtual_clock::make_alarm(asio::any_io_executor executor, std::function<void()> ring) {
   return std::make_unique<virtual_alarm>(impl_, std::move(executor), std::move(ring));
 }
@@ -91,9 +97,15 @@ std::unique_ptr<alarm> virtual_clock::make_alarm(asio::any_io_executor executor,
 void virtual_clock::advance(duration by) {
   const std::lock_guard lock{impl_->mutex};
   impl_->now += by;
+  impl_->wall += by;
   auto& waiting = impl_->waiting;
   const auto due = waiting.upper_bound(impl_->now);
   for (auto each = waiting.begin(); each != due; each = waiting.erase(each)) post_ring(impl_, each->second);
+}
+
+void virtual_clock::set_wall(wall_time to) {
+  const std::lock_guard lock{impl_->mutex};
+  impl_->wall = to;
 }
 
 std::optional<time_point> virtual_clock::next() const {

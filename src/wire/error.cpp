@@ -24,6 +24,14 @@ class category final : public boost::system::error_category {
         return "an option has a value that is not allowed";
       case errc::timed_out:
         return "the operation did not complete in time";
+      case errc::store_unavailable:
+        return "the message store cannot do its work now";
+      case errc::store_full:
+        return "the message store is full";
+      case errc::store_incompatible:
+        return "the database belongs to a newer version or to another program";
+      case errc::message_too_big:
+        return "the message is larger than a limit allows";
     }
     return "unknown error";
   }
