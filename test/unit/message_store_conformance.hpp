@@ -83,6 +83,15 @@ TEST_SUITE("message_store") {
     CHECK(error_of([&] { f.await(std::move(too_large)); }) == errc::message_too_big);
   }
 
+  TEST_CASE(STORE_NAME ": a call that has not begun may outlive its store") {
+    store_fixture f;
+    auto late = f.store->keep("u", message::text("1"), {});
+    f.store.reset();
+    stored_id id = 0;
+    const auto error = error_of([&] { id = f.await(std::move(late)).id; });
+    CHECK(error == (id == 0 ? make_error_code(errc::store_unavailable) : error_code{}));
+  }
+
   TEST_CASE(STORE_NAME ": a user's messages wait in order, until each is acknowledged") {
     store_fixture f;
     const auto now = f.time->wall_now();
