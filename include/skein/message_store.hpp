@@ -112,7 +112,7 @@ struct stored_message {
 
 struct store_health {
   bool available = true;  ///< whether the last attempt to keep something succeeded
-  std::string problem;    ///< why not
+  std::string problem;    ///< why not; or, of an available store, what may yet make it unavailable
   /// The name that a damaged database was given when this store was opened; empty if it was sound.
   std::string moved_aside;
 };

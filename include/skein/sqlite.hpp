@@ -22,7 +22,7 @@ namespace skein {
 struct sqlite_event {
   enum class kind : std::uint8_t {
     moved_aside = 1,  ///< the database was damaged; `text` is the name that it has now. A new one has begun
-    unavailable,      ///< a commit has failed; `text` says why
+    unavailable,      ///< a commit or a read has failed; `text` says why
     available,        ///< a commit has succeeded again
   };
   kind what;

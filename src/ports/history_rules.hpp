@@ -3,7 +3,10 @@
 // What every store decides alike: how long something is kept, what a page holds, where a page of history
 // begins.
 
+#include <skein/error.hpp>
 #include <skein/message_store.hpp>
+
+#include <boost/system/system_error.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -90,6 +93,25 @@ struct history_start {
 
 inline void require(bool allowed, const char* what) {
   if (!allowed) throw std::invalid_argument{what};
+}
+
+inline void check_owner(const std::string& name) {
+  require(!name.empty(), "a topic or user has no name");
+}
+
+inline void check_append(const std::string& topic, const prepared_message& what) {
+  check_owner(topic);
+  require(static_cast<bool>(what), "there is no message to append");
+}
+
+/// Throws `errc::message_too_big`, too.
+inline void check_keep(const std::string& user, const prepared_message& what, const offline_limits& limits) {
+  check_owner(user);
+  require(static_cast<bool>(what), "there is no message to keep");
+  require(limits.max_messages > 0, "max_messages must be at least 1");
+  if (limits.max_bytes != 0 && what.size() > limits.max_bytes) {
+    throw boost::system::system_error{make_error_code(errc::message_too_big)};
+  }
 }
 
 }  // namespace skein::detail

@@ -15,7 +15,6 @@ kept_message memory_mailboxes::keep(std::string user, prepared_message what, con
                                     std::size_t most, wall_time now) {
   const auto size = what.size();
   const auto room = limits.max_bytes;
-  if (room != 0 && size > room) throw boost::system::system_error{make_error_code(errc::message_too_big)};
   expire(user, now);
   auto* box = find(user);
 

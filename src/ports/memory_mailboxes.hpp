@@ -20,7 +20,7 @@ class memory_mailboxes {
   memory_mailboxes(const memory_mailboxes&) = delete;
   memory_mailboxes& operator=(const memory_mailboxes&) = delete;
 
-  /// `most`: the bytes that all mailboxes may take together.
+  /// The limits allow the message. `most`: the bytes that all mailboxes may take together.
   kept_message keep(std::string user, prepared_message what, const offline_limits& limits, std::size_t most,
                     wall_time now);
   [[nodiscard]] std::vector<stored_message> waiting(const std::string& user, stored_id after,

@@ -9,13 +9,17 @@
 
 #include <boost/system/system_error.hpp>
 
+#include <memory>
 #include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace skein {
 namespace detail {
 namespace {
 
-class memory_store final : public message_store {
+class memory_store final : public message_store, public std::enable_shared_from_this<memory_store> {
  public:
   explicit memory_store(memory_store_options options)
       : time_(options.time ? std::move(options.time) : steady_clock()),
@@ -27,61 +31,76 @@ class memory_store final : public message_store {
 
   asio::awaitable<topic_position> append(std::string topic, prepared_message what,
                                          history_limits limits) override {
-    check_owner(topic);
-    require(static_cast<bool>(what), "there is no message to append");
-    const auto now = time_->wall_now();
-    const std::lock_guard lock{mutex_};
-    auto at = history_.append(std::move(topic), std::move(what), limits, now);
-    shed();
-    co_return at;
+    return call<topic_position>(shared_from_this(),
+                                [topic = std::move(topic), what = std::move(what), limits](memory_store& in) {
+                                  check_append(topic, what);
+                                  const auto now = in.time_->wall_now();
+                                  const std::lock_guard lock{in.mutex_};
+                                  auto at = in.history_.append(topic, what, limits, now);
+                                  in.shed();
+                                  return at;
+                                });
   }
 
   asio::awaitable<history_page> read(std::string topic, topic_position since, page_limits most) override {
-    check_owner(topic);
-    const auto now = time_->wall_now();
-    const std::lock_guard lock{mutex_};
-    auto page = history_.read(std::move(topic), since, most, now);
-    shed();
-    co_return page;
+    return call<history_page>(shared_from_this(),
+                              [topic = std::move(topic), since = std::move(since), most](memory_store& in) {
+                                check_owner(topic);
+                                const auto now = in.time_->wall_now();
+                                const std::lock_guard lock{in.mutex_};
+                                auto page = in.history_.read(topic, since, most, now);
+                                in.shed();
+                                return page;
+                              });
   }
 
   asio::awaitable<topic_position> position(std::string topic) override {
-    check_owner(topic);
-    const std::lock_guard lock{mutex_};
-    auto at = history_.position(std::move(topic));
-    shed();
-    co_return at;
+    return call<topic_position>(shared_from_this(), [topic = std::move(topic)](memory_store& in) {
+      check_owner(topic);
+      const std::lock_guard lock{in.mutex_};
+      auto at = in.history_.position(topic);
+      in.shed();
+      return at;
+    });
   }
 
   asio::awaitable<bool> forget(std::string topic) override {
-    check_owner(topic);
-    const std::lock_guard lock{mutex_};
-    co_return history_.forget(topic);
+    return call<bool>(shared_from_this(), [topic = std::move(topic)](memory_store& in) {
+      check_owner(topic);
+      const std::lock_guard lock{in.mutex_};
+      return in.history_.forget(topic);
+    });
   }
 
   asio::awaitable<kept_message> keep(std::string user, prepared_message what,
                                      offline_limits limits) override {
-    check_owner(user);
-    require(static_cast<bool>(what), "there is no message to keep");
-    require(limits.max_messages > 0, "max_messages must be at least 1");
-    const auto now = time_->wall_now();
-    const std::lock_guard lock{mutex_};
-    co_return keep_now(std::move(user), std::move(what), limits, now);
+    return call<kept_message>(shared_from_this(),
+                              [user = std::move(user), what = std::move(what), limits](memory_store& in) {
+                                check_keep(user, what, limits);
+                                const auto now = in.time_->wall_now();
+                                const std::lock_guard lock{in.mutex_};
+                                return in.keep_now(user, what, limits, now);
+                              });
   }
 
   asio::awaitable<std::vector<stored_message>> waiting(std::string user, stored_id after,
                                                        page_limits most) override {
-    check_owner(user);
-    const auto now = time_->wall_now();
-    const std::lock_guard lock{mutex_};
-    co_return mailboxes_.waiting(user, after, most, now);
+    return call<std::vector<stored_message>>(shared_from_this(),
+                                             [user = std::move(user), after, most](memory_store& in) {
+                                               check_owner(user);
+                                               const auto now = in.time_->wall_now();
+                                               const std::lock_guard lock{in.mutex_};
+                                               return in.mailboxes_.waiting(user, after, most, now);
+                                             });
   }
 
   asio::awaitable<bool> acknowledge(std::string user, stored_id id) override {
-    check_owner(user);
-    const auto now = time_->wall_now();
-    const std::lock_guard lock{mutex_};
-    co_return mailboxes_.acknowledge(user, id, now);
+    return call<bool>(shared_from_this(), [user = std::move(user), id](memory_store& in) {
+      check_owner(user);
+      const auto now = in.time_->wall_now();
+      const std::lock_guard lock{in.mutex_};
+      return in.mailboxes_.acknowledge(user, id, now);
+    });
   }
 
   [[nodiscard]] store_health health() const override { return {}; }
@@ -94,7 +113,11 @@ class memory_store final : public message_store {
   }
 
  private:
-  static void check_owner(const std::string& name) { require(!name.empty(), "a topic or user has no name"); }
+  /// What is awaited later keeps the store until then.
+  template <class T, class Action>
+  static asio::awaitable<T> call(std::shared_ptr<memory_store> store, Action action) {
+    co_return action(*store);
+  }
 
   /// Offline messages are worth more than history: it makes room for them, never the other way round.
   void shed() {

@@ -1,6 +1,6 @@
 // What an SQLite store has acknowledged survives the end of its process, at any moment.
 //
-//   skein-store-crash-test [ROUNDS [SEED]]    15 rounds without arguments
+//   skein-store-crash-test [ROUNDS [SEED]]    without arguments as many as SKEIN_CRASH_ROUNDS says, or 20
 //
 // In each round a child process appends, keeps and acknowledges, and prints what has been completed. It is
 // killed after a random number of lines. Then the database must be sound and hold all that was printed; the
@@ -30,6 +30,8 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 extern char** environ;
 
@@ -126,9 +128,9 @@ struct expected {
       require(publications[name].emplace(offset, text).second, "an offset was given twice: " + line);
     } else {
       stored_id id = 0;
+      std::string text;
       in >> id;
       if (what == 'K') {
-        std::string text;
         in >> text;
         last_id = std::max(last_id, id);
         require(kept[name].emplace(id, text).second, "an id was given twice: " + line);
@@ -196,7 +198,7 @@ void check_integrity(const std::string& path) {
 
 void check_store(message_store& store, expected& what) {
   const page_limits all{everything, 0};
-  for (const auto& [name, sent] : what.publications) {
+  for (auto& [name, sent] : what.publications) {
     const auto page = testing::run(store.read(name, {what.epochs[name], 0}, all));
     require(page.recovered, "the history of " + name + " has a gap");
     std::map<std::uint64_t, std::string> there;
@@ -205,7 +207,7 @@ void check_store(message_store& store, expected& what) {
     for (const auto& [offset, text] : sent) {
       require(there.contains(offset) && there[offset] == text, "a publication is lost: " + text);
     }
-    what.publications[name] = there;  // what was committed and not printed any more is there for good, too
+    sent = there;  // what was committed and not printed any more is there for good, too
   }
   for (auto& [name, sent] : what.kept) {
     std::map<stored_id, std::string> there;
@@ -267,7 +269,8 @@ int main(int count, char** arguments) {
   if (count == 4 && given[1] == "child") {
     return skein::test::child(given[2], static_cast<unsigned>(std::stoul(given[3])));
   }
-  const int rounds = count > 1 ? std::stoi(given[1]) : 15;
+  const char* const wanted = std::getenv("SKEIN_CRASH_ROUNDS");
+  const int rounds = count > 1 ? std::stoi(given[1]) : wanted != nullptr ? std::stoi(wanted) : 20;
   const auto seed = count > 2 ? static_cast<unsigned>(std::stoul(given[2])) : std::random_device{}();
   return skein::test::parent(rounds, seed);
 }

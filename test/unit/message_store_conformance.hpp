@@ -60,15 +60,36 @@ TEST_SUITE("message_store") {
   TEST_CASE(STORE_NAME ": who has no name, and nothing, are refused") {
     store_fixture f;
     CHECK_THROWS_AS(f.append("", "1"), std::invalid_argument);
-    CHECK_THROWS_AS(f.read("", {}), std::invalid_argument);
-    CHECK_THROWS_AS(f.position(""), std::invalid_argument);
+    CHECK_THROWS_AS((void)f.read("", {}), std::invalid_argument);
+    CHECK_THROWS_AS((void)f.position(""), std::invalid_argument);
     CHECK_THROWS_AS(f.forget(""), std::invalid_argument);
     CHECK_THROWS_AS(f.keep("", "1"), std::invalid_argument);
-    CHECK_THROWS_AS(f.waiting(""), std::invalid_argument);
+    CHECK_THROWS_AS((void)f.waiting(""), std::invalid_argument);
     CHECK_THROWS_AS(f.acknowledge("", 1), std::invalid_argument);
     CHECK_THROWS_AS(f.keep("a", "1", {.max_messages = 0}), std::invalid_argument);
     CHECK_THROWS_AS(f.await(f.store->append("a", prepared_message{}, {})), std::invalid_argument);
     CHECK_THROWS_AS(f.await(f.store->keep("a", prepared_message{}, {})), std::invalid_argument);
+    CHECK(f.store->stats().failed == 0);
+    CHECK(f.store->stats().refused == 0);
+  }
+
+  TEST_CASE(STORE_NAME ": a call does nothing, and refuses nothing, before it is awaited") {
+    store_fixture f;
+    { const auto never = f.store->append("a", message::text("1"), {}); }
+    CHECK(f.position("a").offset == 0);
+    auto wrong = f.store->append("", message::text("1"), {});  // does not throw
+    CHECK_THROWS_AS(f.await(std::move(wrong)), std::invalid_argument);
+    auto too_large = f.store->keep("a", message::text("12"), {.max_messages = 1, .max_bytes = 1});
+    CHECK(error_of([&] { f.await(std::move(too_large)); }) == errc::message_too_big);
+  }
+
+  TEST_CASE(STORE_NAME ": a call that has not begun may outlive its store") {
+    store_fixture f;
+    auto late = f.store->keep("u", message::text("1"), {});
+    f.store.reset();
+    stored_id id = 0;
+    const auto error = error_of([&] { id = f.await(std::move(late)).id; });
+    CHECK(error == (id == 0 ? make_error_code(errc::store_unavailable) : error_code{}));
   }
 
   TEST_CASE(STORE_NAME ": a user's messages wait in order, until each is acknowledged") {

@@ -10,9 +10,7 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 
-#include <csignal>
 #include <doctest/doctest.h>
-#include <sys/resource.h>
 
 #include <atomic>
 #include <memory>
@@ -57,28 +55,6 @@ struct held_fixture : sqlite_fixture {
   std::vector<error_code> ends;
 };
 
-/// How large a file of this process may become. What is written past it fails.
-class file_size_limit {
- public:
-  explicit file_size_limit(std::uintmax_t bytes) {
-    previous_handler_ = std::signal(SIGXFSZ, SIG_IGN);
-    REQUIRE(::getrlimit(RLIMIT_FSIZE, &previous_) == 0);
-    auto limit = previous_;
-    limit.rlim_cur = bytes;
-    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-  }
-  file_size_limit(const file_size_limit&) = delete;
-  file_size_limit& operator=(const file_size_limit&) = delete;
-  ~file_size_limit() {
-    ::setrlimit(RLIMIT_FSIZE, &previous_);
-    std::signal(SIGXFSZ, previous_handler_);
-  }
-
- private:
-  rlimit previous_{};
-  void (*previous_handler_)(int) = nullptr;
-};
-
 }  // namespace
 
 TEST_SUITE("sqlite_store") {
@@ -117,6 +93,23 @@ TEST_SUITE("sqlite_store") {
       f.context.run();
       CHECK(f.history("a").size() == (size > 744 ? 1 : 2));
     }
+  }
+
+  TEST_CASE("a read never sees what is not committed, not even in the same batch") {
+    held_fixture f;
+    f.append("a", "1");
+    f.hold();
+    f.begin("a", "2");
+    std::size_t seen = 0;
+    asio::co_spawn(
+        f.context, f.store->read("a", topic_position(), page_limits()),
+        [&](const std::exception_ptr&, const history_page& page) { seen = page.publications.size(); });
+    testing::settle(f.context);
+    CHECK(f.store->stats().queued == 2);
+    f.release();
+    f.context.run();
+    CHECK(seen == 1);
+    CHECK(f.history("a") == strings{"1", "2"});
   }
 
   TEST_CASE("a call that waits is withdrawn when it is cancelled; one that has begun is not") {
@@ -166,9 +159,8 @@ TEST_SUITE("sqlite_store") {
     f.hold();
     auto gone = std::make_unique<asio::io_context>(1);
     f.begin_on(*gone, "a", "1");
-    auto strand = asio::make_strand(*gone);
     bool went_on = false;
-    asio::co_spawn(strand, f.store->append("a", message::text("2"), {}),
+    asio::co_spawn(asio::make_strand(*gone), f.store->append("a", message::text("2"), {}),
                    [&](const std::exception_ptr&, const topic_position&) { went_on = true; });
     testing::settle(*gone);
     gone.reset();
@@ -279,28 +271,6 @@ TEST_SUITE("sqlite_store") {
     REQUIRE(f.ends.size() == 2);
     CHECK(f.ends[1] == errc::store_full);
     CHECK(acknowledged);
-  }
-
-  TEST_CASE("a disk that fails loses nothing that was acknowledged") {
-    sqlite_fixture f;
-    f.append("a", "before");
-    const auto id = f.keep("u", "before").id;
-    {
-      const file_size_limit limit{std::filesystem::file_size(f.options.path + "-wal") + 4'096};
-      const auto error = error_of([&] { f.append("a", std::string(100'000, 'x')); });
-      CHECK((error == errc::store_unavailable || error == errc::store_full));
-      CHECK(error_of([&] { f.keep("u", std::string(100'000, 'x')); }));
-      CHECK(!f.store->health().available);
-      CHECK(f.history("a") == strings{"before"});
-    }
-    CHECK(f.append("a", "after").offset == 2);
-    CHECK(f.keep("u", "after").id > id);
-    CHECK(f.store->health().available);
-    CHECK(f.events_so_far() == std::vector{kind::unavailable, kind::available});
-    f.reopen();
-    CHECK(f.history("a") == strings{"before", "after"});
-    CHECK(texts(f.waiting("u")) == strings{"before", "after"});
-    CHECK(f.look().run("PRAGMA integrity_check") == "ok");
   }
 
   TEST_CASE("the sweep finds out that a store is available again, if nobody else does") {

@@ -120,39 +120,6 @@ TEST_SUITE("sqlite_store") {
     CHECK(f.history("more").size() == 21);
   }
 
-  TEST_CASE("a read never sees what is not committed") {
-    sqlite_fixture f;
-    f.append("a", "1");
-    asio::io_context context{1};
-    auto other = f.look();
-    other.run("BEGIN IMMEDIATE");
-    int appended = 0;
-    const auto append = [&](const char* what) {
-      asio::co_spawn(context, f.store->append("a", message::text(what), {}),
-                     [&](const std::exception_ptr& error, const topic_position&) { appended += !error; });
-      testing::settle(context);
-    };
-    append("2");
-    f.wait_until_taken();  // and waits for the other one
-    append("3");
-    std::size_t seen = 0;
-    const auto read = [](message_store& store, std::size_t& to) -> asio::awaitable<void> {
-      topic_position start;
-      to = (co_await store.read("a", start, page_limits())).publications.size();
-    };
-    bool has_read = false;
-    asio::co_spawn(context, read(*f.store, seen),
-                   [&](const std::exception_ptr& error) { has_read = !error; });
-    testing::settle(context);
-    CHECK(f.store->stats().queued == 2);  // they will be served together
-    other.run("COMMIT");
-    context.run();
-    CHECK(appended == 2);
-    CHECK(has_read);
-    CHECK(seen == 2);
-    CHECK(f.history("a") == strings{"1", "2", "3"});
-  }
-
   TEST_CASE("the sweep removes what is over, from the file") {
     sqlite_fixture f{[](auto& options) { options.forget_idle_topics = 1h; }};
     for (int i = 0; i < 600; ++i) f.append("old", "1", {.max_messages = 1000, .max_age = 10s});

@@ -1,6 +1,7 @@
 #include "ports/sqlite/connection.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 namespace skein::detail::sqlite {
@@ -30,6 +31,24 @@ std::int64_t connection::number_of(const char* sql) {
   statement query{*this, sql};
   statement::use now{query};
   return now.step() ? now.number(0) : 0;
+}
+
+void connection::read_through() {
+  std::array<char, 65'536> part{};
+  for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
+    sqlite3_file* file = nullptr;
+    if (const int code = sqlite3_file_control(get(), "main", which, &file); code != SQLITE_OK) fail(code);
+    if (file == nullptr || file->pMethods == nullptr) continue;
+    sqlite3_int64 size = 0;
+    if (const int code = file->pMethods->xFileSize(file, &size); code != SQLITE_OK) fail(code);
+    for (sqlite3_int64 at = 0; at < size;) {
+      const auto count = static_cast<int>(std::min<sqlite3_int64>(size - at, part.size()));
+      if (const int code = file->pMethods->xRead(file, part.data(), count, at); code != SQLITE_OK) {
+        throw failure{code, sqlite3_errstr(code)};
+      }
+      at += count;
+    }
+  }
 }
 
 void connection::close_as_is() noexcept {

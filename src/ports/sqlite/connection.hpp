@@ -40,6 +40,8 @@ class connection {
   [[nodiscard]] std::string text_of(const char* sql);
   [[nodiscard]] std::int64_t number_of(const char* sql);
   [[nodiscard]] bool in_transaction() const noexcept { return sqlite3_get_autocommit(get()) == 0; }
+  /// Reads every byte of the database and of its log. Throws `failure` if the disk does not give them.
+  void read_through();
   /// Closes without moving the log into the database, so that both can be looked at as they are.
   void close_as_is() noexcept;
 
@@ -72,6 +74,10 @@ class statement {
 
     /// Whether there is another row.
     bool step() { return which_.step(); }
+    /// For a statement that returns exactly one row: takes it, or throws `failure`.
+    void step_to_row() {
+      if (!step()) throw failure{SQLITE_CORRUPT, "a row is missing"};
+    }
     [[nodiscard]] std::int64_t number(int column) const noexcept {
       return sqlite3_column_int64(which_.handle_.get(), column);
     }

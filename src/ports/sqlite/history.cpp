@@ -175,9 +175,9 @@ history::topic history::find_or_make(const std::string& name, wall_time now) {
   fresh.epoch = new_epoch();
   fresh.last_at = now;
   statement::use row{make_, name, fresh.epoch, to_column(now)};
-  row.step();
+  row.step_to_row();
   fresh.id = row.number(0);
-  row.step();
+  row.step();  // to its end
   return fresh;
 }
 

@@ -42,9 +42,9 @@ kept_message mailboxes::keep(const std::string& user, const prepared_message& wh
     expire(box, now, counted);
   } else {
     statement::use row{make_, user, to_column(end)};
-    row.step();
+    row.step_to_row();
     box.id = row.number(0);
-    row.step();
+    row.step();  // to its end
   }
   kept_message result;
   result.pushed_out = make_room(box, size, limits);
@@ -118,7 +118,7 @@ void mailboxes::expire(mailbox& of, wall_time now, store_stats& counted) {
   if (!is_over(of.next_end, now)) return;
   {
     statement::use row{count_ended_, of.id, to_column(now)};
-    row.step();
+    row.step_to_row();
     counted.expired += row.count(0);
     of.messages -= row.count(0);
     of.bytes -= row.count(1);
@@ -127,7 +127,7 @@ void mailboxes::expire(mailbox& of, wall_time now, store_stats& counted) {
   of.next_end = wall_time::max();
   if (of.messages == 0) return;  // then there is no smallest
   statement::use row{next_end_, of.id};
-  row.step();
+  row.step_to_row();
   of.next_end = to_time(row.number(0));
 }
 
@@ -153,9 +153,9 @@ std::size_t mailboxes::make_room(mailbox& in, std::uint64_t size, const offline_
 
 stored_id mailboxes::next_id() {
   statement::use row{next_id_};
-  row.step();
+  row.step_to_row();
   const auto id = row.count(0);
-  row.step();
+  row.step();  // to its end
   return id;
 }
 

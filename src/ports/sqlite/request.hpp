@@ -60,8 +60,9 @@ class request {
     waiter_.take();
   }
 
-  std::size_t bytes = 0;    ///< of payload
-  bool makes_room = false;  ///< removes something and adds nothing
+  std::exception_ptr refusal;  ///< what is wrong with it; then nobody does it
+  std::size_t bytes = 0;       ///< of payload
+  bool makes_room = false;     ///< removes something and adds nothing
 
  protected:
   std::exception_ptr error_;
@@ -120,6 +121,7 @@ class call final : public request {
 
   /// Puts the request into the queue and completes with its result on the caller's executor.
   static asio::awaitable<T> run(std::shared_ptr<call> self, std::shared_ptr<request_queue> queue) {
+    if (self->refusal) std::rethrow_exception(self->refusal);
     const auto executor = co_await asio::this_coro::executor;
     co_await suspend<void()>([&](auto handler) {
       // From `push` on the frame may be gone: what is needed then is held here.

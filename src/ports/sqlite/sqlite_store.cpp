@@ -14,8 +14,19 @@ namespace {
 // What a request takes in the queue beside its payload.
 constexpr std::size_t request_overhead = 256;
 
-void check_owner(const std::string& name) {
-  require(!name.empty(), "a topic or user has no name");
+/// What `check` throws.
+template <class Check>
+std::exception_ptr refusal_by(Check check) {
+  try {
+    check();
+    return nullptr;
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+std::exception_ptr refusal_of(const std::string& owner) {
+  return refusal_by([&] { check_owner(owner); });
 }
 
 class sqlite_store final : public message_store {
@@ -27,10 +38,9 @@ class sqlite_store final : public message_store {
 
   asio::awaitable<topic_position> append(std::string topic, prepared_message what,
                                          history_limits limits) override {
-    check_owner(topic);
-    require(static_cast<bool>(what), "there is no message to append");
-    const auto bytes = what.size() + request_overhead;
-    return ask<topic_position>(bytes, {},
+    const auto refusal = refusal_by([&] { check_append(topic, what); });
+    const auto bytes = refusal ? 0 : what.size() + request_overhead;
+    return ask<topic_position>(refusal, bytes, {},
                                [topic = std::move(topic), what = std::move(what), limits](
                                    tables& in, wall_time now, store_stats& counted) {
                                  return in.topics.append(topic, what, limits, now, counted);
@@ -38,41 +48,37 @@ class sqlite_store final : public message_store {
   }
 
   asio::awaitable<history_page> read(std::string topic, topic_position since, page_limits most) override {
-    check_owner(topic);
+    const auto refusal = refusal_of(topic);
     const auto look = [topic, since = std::move(since), most](tables& in, wall_time now) {
       return in.topics.read(topic, since, most, now);
     };
-    return ask<history_page>(request_overhead, look, [look, topic](tables& in, wall_time now, store_stats&) {
-      in.topics.begin(topic, now);
-      return *look(in, now);
-    });
+    return ask<history_page>(refusal, request_overhead, look,
+                             [look, topic](tables& in, wall_time now, store_stats&) {
+                               in.topics.begin(topic, now);
+                               return *look(in, now);
+                             });
   }
 
   asio::awaitable<topic_position> position(std::string topic) override {
-    check_owner(topic);
+    const auto refusal = refusal_of(topic);
     return ask<topic_position>(
-        request_overhead, [topic](tables& in, wall_time) { return in.topics.position(topic); },
+        refusal, request_overhead, [topic](tables& in, wall_time) { return in.topics.position(topic); },
         [topic](tables& in, wall_time now, store_stats&) { return in.topics.begin(topic, now); });
   }
 
   asio::awaitable<bool> forget(std::string topic) override {
-    check_owner(topic);
+    const auto refusal = refusal_of(topic);
     return ask<bool>(
-        request_overhead, {},
+        refusal, request_overhead, {},
         [topic](tables& in, wall_time, store_stats& counted) { return in.topics.forget(topic, counted); },
         true);
   }
 
   asio::awaitable<kept_message> keep(std::string user, prepared_message what,
                                      offline_limits limits) override {
-    check_owner(user);
-    require(static_cast<bool>(what), "there is no message to keep");
-    require(limits.max_messages > 0, "max_messages must be at least 1");
-    if (limits.max_bytes != 0 && what.size() > limits.max_bytes) {
-      throw boost::system::system_error{make_error_code(errc::message_too_big)};
-    }
-    const auto bytes = what.size() + request_overhead;
-    return ask<kept_message>(bytes, {},
+    const auto refusal = refusal_by([&] { check_keep(user, what, limits); });
+    const auto bytes = refusal ? 0 : what.size() + request_overhead;
+    return ask<kept_message>(refusal, bytes, {},
                              [user = std::move(user), what = std::move(what), limits](
                                  tables& in, wall_time now, store_stats& counted) {
                                return in.users.keep(user, what, limits, now, counted);
@@ -81,8 +87,8 @@ class sqlite_store final : public message_store {
 
   asio::awaitable<std::vector<stored_message>> waiting(std::string user, stored_id after,
                                                        page_limits most) override {
-    check_owner(user);
-    return ask<std::vector<stored_message>>(request_overhead,
+    const auto refusal = refusal_of(user);
+    return ask<std::vector<stored_message>>(refusal, request_overhead,
                                             [user, after, most](tables& in, wall_time now) {
                                               return std::optional{in.users.waiting(user, after, most, now)};
                                             },
@@ -90,9 +96,9 @@ class sqlite_store final : public message_store {
   }
 
   asio::awaitable<bool> acknowledge(std::string user, stored_id id) override {
-    check_owner(user);
+    const auto refusal = refusal_of(user);
     return ask<bool>(
-        request_overhead, {},
+        refusal, request_overhead, {},
         [user, id](tables& in, wall_time now, store_stats& counted) {
           return in.users.acknowledge(user, id, now, counted);
         },
@@ -104,9 +110,10 @@ class sqlite_store final : public message_store {
 
  private:
   template <class T>
-  asio::awaitable<T> ask(std::size_t bytes, typename call<T>::looker look, typename call<T>::changer change,
-                         bool makes_room = false) {
+  asio::awaitable<T> ask(const std::exception_ptr& refusal, std::size_t bytes, typename call<T>::looker look,
+                         typename call<T>::changer change, bool makes_room = false) {
     auto what = std::make_shared<call<T>>(std::move(look), std::move(change));
+    what->refusal = refusal;
     what->bytes = bytes;
     what->makes_room = makes_room;
     return call<T>::run(std::move(what), queue_);

@@ -157,9 +157,9 @@ void worker::answer_reads(requests& batch) {
 }
 
 void worker::commit_or_fail(requests group) {
+  store_stats counted;
   try {
-    commit(group);
-    return;
+    commit(group, counted);
   } catch (const failure& error) {
     roll_back();
     note_failure(error.what());
@@ -177,23 +177,23 @@ void worker::commit_or_fail(requests group) {
         fail(*each, told);
       }
     }
-    group = std::move(again);
     if (is_full) checkpoint();
+    if (!again.empty()) commit_or_fail(std::move(again));
+    return;
   }
-  if (!group.empty()) commit_or_fail(std::move(group));
+  // It is committed: nothing that fails from here on may be told to those who asked for it.
+  note_commit(counted);
+  for (const auto& each : group) {
+    if (each) each->complete();
+  }
 }
 
-void worker::commit(requests& group) {
-  store_stats counted;
+void worker::commit(requests& group, store_stats& counted) {
   begin_.run();
   for (auto& each : group) {
     if (!change_one(*each, counted)) each.reset();
   }
   commit_.run();
-  note_commit(counted);
-  for (const auto& each : group) {
-    if (each) each->complete();
-  }
 }
 
 bool worker::change_one(request& which, store_stats& counted) {
@@ -245,17 +245,27 @@ void worker::roll_back() noexcept {
   if (database_.in_transaction()) sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
 }
 
-void worker::checkpoint() noexcept {
+void worker::checkpoint() {
   // Waits for nobody: what a reader still needs stays in the log until the next time.
-  int left = 0;
-  int done = 0;
-  sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &left, &done);
-  log_pages_ = 0;
+  const int code =
+      sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  log_pages_ = 0;  // tried again after as many pages
+  const bool is_done = code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED;
+  // Otherwise nothing is lost, it is all in the log; but that grows, and somebody should know why.
+  const std::lock_guard lock{mutex_};
+  log_problem_ = is_done ? "" : std::string{"the log cannot be emptied: "} + sqlite3_errstr(code);
+  if (health_.available) health_.problem = log_problem_;
 }
 
 void worker::measure() {
-  statement::use pages{page_count_};
-  const auto count = pages.step() ? pages.count(0) : 0;
+  std::uint64_t count = 0;
+  try {
+    statement::use pages{page_count_};
+    if (!pages.step()) return;
+    count = pages.count(0);
+  } catch (const failure&) {
+    return;  // the size stays what it was; the next commit will say what is wrong
+  }
   const std::lock_guard lock{mutex_};
   stats_.bytes = count * page_size_;
 }
@@ -269,7 +279,7 @@ void worker::note_commit(const store_stats& counted) {
     ++stats_.commits;
     is_back = !health_.available;
     health_.available = true;
-    health_.problem.clear();
+    health_.problem = log_problem_;
   }
   if (is_back) tell(sqlite_event::kind::available, {});
 }
@@ -293,8 +303,12 @@ void worker::fail(request& which, const std::exception_ptr& error) {
   which.complete(error);
 }
 
-void worker::tell(sqlite_event::kind what, const std::string& text) const {
-  if (options_.on_event) options_.on_event({what, text});
+void worker::tell(sqlite_event::kind what, const std::string& text) const noexcept {
+  if (!options_.on_event) return;
+  try {
+    options_.on_event({what, text});
+  } catch (...) {  // it must not; and this thread serves everybody
+  }
 }
 
 }  // namespace skein::detail::sqlite

@@ -40,25 +40,26 @@ class worker {
   void answer_reads(requests& batch);
   /// Carries out a group in one transaction. Whoever fails alone is told so and leaves a null pointer. Throws
   /// `failure` if none of the others was kept.
-  void commit(requests& group);
+  void commit(requests& group, store_stats& counted);
   void commit_or_fail(requests group);
   bool change_one(request& which, store_stats& counted);
   void sweep();
   void roll_back() noexcept;
-  void checkpoint() noexcept;
+  void checkpoint();
 
   void note_commit(const store_stats& counted);
   void note_failure(const std::string& why);
   void measure();
   void fail(request& which, const std::exception_ptr& error);
-  void tell(sqlite_event::kind what, const std::string& text) const;
+  void tell(sqlite_event::kind what, const std::string& text) const noexcept;
 
   const sqlite_store_options options_;
   const std::shared_ptr<clock> time_;
   const std::shared_ptr<request_queue> queue_;
 
-  mutable std::mutex mutex_;  // of the next two
+  mutable std::mutex mutex_;  // of the next three
   store_health health_;
+  std::string log_problem_;
   store_stats stats_;
 
   // The thread's own.

@@ -1,8 +1,12 @@
 // A business module and its test, as a user of the package writes them.
 
 #include <skein/skein.hpp>
+#ifdef WITH_SQLITE
+#include <skein/sqlite.hpp>
+#endif
 #include <skein/testing.hpp>
 
+#include <cstdio>
 #include <cstdlib>
 #include <iostream>
 
@@ -29,5 +33,17 @@ int main() {
     std::cerr << "the handler did not acknowledge both orders\n";
     return EXIT_FAILURE;
   }
+#ifdef WITH_SQLITE
+  skein::sqlite_store_options options;
+  options.path = "consumer.db";
+  auto store = skein::make_sqlite_store(options);
+  const auto at = skein::testing::run(store->append("orders", skein::message::text("1"), {}));
+  store.reset();
+  std::remove("consumer.db");
+  if (at.offset == 0) {
+    std::cerr << "the store did not count\n";
+    return EXIT_FAILURE;
+  }
+#endif
   return EXIT_SUCCESS;
 }
