@@ -31,6 +31,10 @@ class clock {
  public:
   virtual ~clock() = default;
   [[nodiscard]] virtual time_point now() const noexcept = 0;
+  /// The time of day, for what carries a date, as tokens do. Unlike `now` it may be set back.
+  [[nodiscard]] virtual std::chrono::system_clock::time_point wall() const noexcept {
+    return std::chrono::system_clock::now();
+  }
   [[nodiscard]] virtual std::unique_ptr<alarm> make_alarm(asio::any_io_executor executor,
                                                           std::function<void()> ring) = 0;
 };

@@ -79,6 +79,11 @@ struct virtual_clock::impl : hands {};
 virtual_clock::virtual_clock() : impl_(std::make_shared<impl>()) {}
 virtual_clock::~virtual_clock() = default;
 
+std::chrono::system_clock::time_point virtual_clock::wall() const noexcept {
+  using namespace std::chrono;
+  return sys_days{year{2030} / January / 1} + (now() - hands{}.now);
+}
+
 time_point virtual_clock::now() const noexcept {
   const std::lock_guard lock{impl_->mutex};
   return impl_->now;
