@@ -46,6 +46,8 @@ class network {
 [[nodiscard]] bool contains(const std::vector<network>& networks,
                             const boost::asio::ip::address& address) noexcept;
 
+using skein::forwarded_header;
+
 /// Proxies that may say who their client is.
 struct trusted_proxies {
   std::vector<network> networks;

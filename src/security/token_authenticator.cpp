@@ -69,7 +69,9 @@ struct token_authenticator::impl : std::enable_shared_from_this<impl> {
     const auto& claims = std::get<jwt_claims>(verdict);
     const auto until = claims.expires + options.grace;
     // The verifier allows for clocks that differ, possibly by more than the grace.
-    if (until <= options.time->wall()) return token_answer{jwt_refusal::expired};
+    // In seconds, because nanoseconds end in the year 2262.
+    if (until <= std::chrono::floor<std::chrono::seconds>(options.time->wall()))
+      return token_answer{jwt_refusal::expired};
     auto who = options.to_identity(claims);
     who.expires = until;
     return token_answer{std::move(who)};

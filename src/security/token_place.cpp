@@ -34,9 +34,8 @@ void each_element(std::string_view list, char separator, Visit&& visit) {
 /// The credentials of `Bearer` (RFC 9110 section 11.4; schemes have no case); nothing for another scheme.
 std::optional<std::string_view> bearer(std::string_view authorization) noexcept {
   constexpr std::string_view scheme = "bearer";
-  if (authorization.size() <= scheme.size() || authorization[scheme.size()] != ' ' ||
-      !same_name(authorization.substr(0, scheme.size()), scheme))
-    return std::nullopt;
+  if (!same_name(authorization.substr(0, scheme.size()), scheme)) return std::nullopt;
+  if (authorization.size() > scheme.size() && authorization[scheme.size()] != ' ') return std::nullopt;
   return trim(authorization.substr(scheme.size()));
 }
 
