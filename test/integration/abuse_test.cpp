@@ -91,7 +91,8 @@ std::vector<request_row> requests() {
 struct frame_row {
   const char* what;
   std::string bytes;
-  int code;  ///< of the close frame
+  int code;            ///< of the close frame
+  int beast_code = 0;  ///< where Beast's engine says something else (docs/explanation/engines.md)
 };
 
 std::string with(unsigned opcode, std::string_view payload, frame_form form) {
@@ -127,7 +128,7 @@ std::vector<frame_row> frames() {
       {"a close in fragments", with(op::close, "", fragment), 1002},
       {"a ping of 126 bytes", ping_frame(std::string(126, 'x')), 1002},
       {"a length written too long", with(op::text, "x", long_form), 1002},
-      {"a length of 2^63", with(op::text, "", negative), 1002},
+      {"a length of 2^63", with(op::text, "", negative), 1002, 1009},
       {"a terabyte announced", with(op::text, "", huge), 1009},
       {"a byte too many announced", with(op::binary, "", just_past), 1009},
       {"a byte too many in fragments",
@@ -143,7 +144,7 @@ std::vector<frame_row> frames() {
       {"a close of one byte", with(op::close, "\x03", {}), 1002},
       {"a close with a code that may not be sent", close_frame(1005), 1002},
       {"a close with the code 0", with(op::close, "\0\0"s, {}), 1002},
-      {"a close whose text is not UTF-8", close_frame(1000, "\xff"), 1007},
+      {"a close whose text is not UTF-8", close_frame(1000, "\xff"), 1007, 1002},
       {"a flood of messages", repeated(text_frame("x"), 60), 1008},
       {"a flood of bytes", repeated(binary_frame(std::string(30'000, 'x')), 10), 1008},
   };
@@ -233,7 +234,9 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("every bad frame has its close code, and the next client is served") {
     const target one;
-    for (const auto& [what, bytes, code] : frames()) {
+    const bool beast = test_engine() == skein::engine::beast;
+    for (const auto& [what, bytes, native_code, beast_code] : frames()) {
+      const auto code = beast && beast_code != 0 ? beast_code : native_code;
       CAPTURE(what);
       raw_client client{one.server.port()};
       REQUIRE(client.open("/open").status == 101);
