@@ -40,8 +40,25 @@ struct option_description {
   std::string help;
 };
 
+/// Where the container takes `server_options::tokens` from, if that is empty.
+struct token_config {
+  std::string secret_file;  ///< `[ALGORITHM:]FILE`, HS256 if it does not say; one line end is no part
+  std::vector<std::string> key_files;  ///< `ALGORITHM:FILE`, in PEM
+  std::string jwks;                    ///< a URL, or a file
+  std::string jwks_ca_file;            ///< empty: the system's certificates
+  std::vector<std::string> issuers;
+  std::vector<std::string> audiences;
+  token_places places;
+
+  [[nodiscard]] bool any() const noexcept {
+    return !secret_file.empty() || !key_files.empty() || !jwks.empty();
+  }
+};
+
 struct config {
   server_options server;
+  token_config tokens;
+  std::uint32_t message_burst = 0;  ///< in the place of the burst of `server.clients.messages`; 0: that one
   manager_options manager;
   topics_options topics;
   users_options users;

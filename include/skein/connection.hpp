@@ -40,8 +40,11 @@ class connection : public websocket, public std::enable_shared_from_this<connect
   [[nodiscard]] virtual std::string_view route() const noexcept = 0;
   [[nodiscard]] virtual const skein::request& request() const noexcept = 0;
   [[nodiscard]] std::string_view remote_address() const noexcept { return request().remote_address(); }
-  /// What the route's authenticator found; anonymous if there is none.
+  /// What the route's authenticator found; anonymous if there is none. Valid until the next `renew`.
   [[nodiscard]] virtual const skein::identity& user() const noexcept = 0;
+  /// Puts newer claims, and a newer time of expiry, in the place of those that the user has. False, and
+  /// nothing is changed, if this is another user or an anonymous one, or the connection is not open.
+  [[nodiscard]] virtual bool renew(skein::identity who) = 0;
   /// The subprotocol that was agreed on; empty if none.
   [[nodiscard]] virtual std::string_view subprotocol() const noexcept = 0;
   [[nodiscard]] virtual asio::any_io_executor executor() const = 0;

@@ -5,6 +5,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/json/value.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,7 +51,7 @@ class request {
   [[nodiscard]] header_list headers() const;
   /// How many headers have this name, in any case.
   [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
-  /// The peer as `address:port`.
+  /// The client as `address:port`; the address alone where only a proxy knows the port.
   [[nodiscard]] std::string_view remote_address() const noexcept;
   [[nodiscard]] std::string_view body() const noexcept;
 
@@ -70,6 +71,8 @@ class request {
 struct identity {
   std::string user;             ///< empty: anonymous
   boost::json::value claims{};  ///< what the authenticator knows about the user
+  /// When the connection is closed with 4001, unless it is renewed (`connection::renew`); empty: never.
+  std::optional<std::chrono::sys_seconds> expires{};
 };
 
 /// An answer other than 101. `status` is an HTTP status from 400 to 599.
@@ -84,6 +87,14 @@ using admission = std::variant<identity, refusal>;
 /// Decides who a request belongs to. Called before the upgrade, on the connection's executor, within the
 /// handshake timeout; an exception counts as status 500.
 using authenticator = std::function<asio::awaitable<admission>(const request&)>;
+
+/// Which header trusted proxies write to say who their client is. Only one, because a proxy passes on what it
+/// does not know: the other header is the client's own.
+enum class forwarded_header : std::uint8_t {
+  none,             ///< the peer is the client
+  x_forwarded_for,  ///< `X-Forwarded-For: client, proxy`
+  forwarded,        ///< RFC 7239
+};
 
 /// Which origins may connect (RFC 6455 section 10.2). Without a list and without a callback: requests without
 /// an Origin header, and requests whose origin is one of the web (http, https, ws, wss) and has the host and

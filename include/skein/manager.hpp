@@ -83,11 +83,14 @@ enum class refusal_reason : std::uint8_t {
   connection_limit,  ///< 503
   draining,          ///< 503
   origin,            ///< 403
-  authentication,    ///< what the authenticator said
+  authentication,    ///< what the authenticator said; 4001 or 1008 after the upgrade
   malformed,         ///< 400, 426: not a WebSocket handshake though sent to a WebSocket route
   too_large,         ///< 431
   timeout,           ///< 408
   internal,          ///< 500
+  rate,              ///< 429 for one address, 503 for all together: too many handshakes
+  address_limit,     ///< 429: too many connections from one address
+  proxy,             ///< 400, or nothing: a proxy did not say who its client is, or is not one of ours
   count_
 };
 [[nodiscard]] std::string_view name(refusal_reason reason) noexcept;
@@ -118,6 +121,9 @@ struct manager_stats {
   std::uint64_t close_timeouts = 0;
   std::uint64_t protocol_failures = 0;  ///< connections that this side closed with 1002, 1007, 1008 or 1009
   std::uint64_t handler_exceptions = 0;
+  std::uint64_t rate_limited = 0;    ///< messages that came too fast, which no handler has seen
+  std::uint64_t invalid = 0;         ///< messages that a validator refused, which no handler has seen
+  std::uint64_t token_expiries = 0;  ///< connections closed because their identity had expired
   std::uint64_t broadcasts = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(refusal_reason::count_)> refused{};
 

@@ -34,6 +34,7 @@ enum class close_code : std::uint16_t {
   service_restart = 1012,
   try_again_later = 1013,
   pong_timeout = 4000,   ///< the peer did not answer a ping in time
+  unauthorized = 4001,   ///< the token has expired, or none that is good came in the first message
   slow_consumer = 4008,  ///< the peer reads more slowly than it is sent to
 };
 

@@ -4,9 +4,12 @@
 //
 // Register routes and endpoints before `start`; afterwards the server may be used from any thread.
 
+#include <skein/authentication.hpp>
 #include <skein/connection.hpp>
 #include <skein/handshake.hpp>
+#include <skein/inbound.hpp>
 #include <skein/manager.hpp>
+#include <skein/validation.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -24,10 +27,21 @@ namespace skein {
 using handler = std::function<asio::awaitable<void>(connection&)>;
 
 struct route_options {
-  skein::authenticator authenticator;   ///< empty: everybody is anonymous
+  skein::authenticator authenticator;   ///< empty: the server's tokens; without them everybody is anonymous
   std::optional<origin_policy> origin;  ///< empty: the server's
   std::vector<std::string>
       subprotocols;  ///< in order of preference; the first that the client offers is chosen
+  /// Whether those who do not say who they are may connect; empty: unless the server requires
+  /// authentication. What is said must be true in any case.
+  std::optional<bool> anonymous{};
+  /// Whether a client may bring its token in the first message instead; empty: as the server's tokens say.
+  /// Only where nobody may be anonymous.
+  std::optional<bool> first_message_token{};
+  std::optional<rate> messages{};  ///< in the place of `client_limits::messages`
+  std::optional<rate> bytes{};     ///< in the place of `client_limits::bytes`
+  /// Looks at every message before the handler does. Past it an error message that names the field, and 1008
+  /// at the third. Empty: everything may pass.
+  std::shared_ptr<const message_validator> validator{};
 };
 
 /// An answer of a plain HTTP endpoint.
@@ -41,6 +55,28 @@ struct response {
 /// A plain HTTP endpoint for GET and HEAD.
 using endpoint = std::function<asio::awaitable<response>(const request&)>;
 
+/// How much and how fast clients may be. A rate that is off, and zero, are no limit.
+struct client_limits {
+  /// Messages received from one connection. Past it the message is dropped and answered with an error; at the
+  /// third time 1008. The count of times begins anew once the connection has been slow enough for the whole
+  /// burst to be there again.
+  rate messages{};
+  rate bytes{};          ///< the same for payload bytes; the burst holds the largest message at least
+  rate user_messages{};  ///< the same for all connections of one user; anonymous ones are no user
+  rate handshakes{};     ///< requests to upgrade, from one address (IPv6: one /64); past it 429
+  std::size_t connections_per_address = 0;  ///< at once (IPv6: one /64); past it 429
+  rate accepts{};                           ///< requests to upgrade, from all addresses together; past it 503
+};
+
+/// Proxies in front of the server that may say who their client is.
+struct proxy_options {
+  std::vector<std::string> trusted{};  ///< networks, as `10.0.0.0/8`, or addresses; empty: nobody is believed
+  forwarded_header header = forwarded_header::x_forwarded_for;  ///< what they write
+  /// Every connection begins with a header of the PROXY protocol, version 1 or 2; who does not send it, or is
+  /// not trusted, is not answered. Needs `trusted`.
+  bool proxy_protocol = false;
+};
+
 struct server_options {
   std::string address = "127.0.0.1";  ///< IPv4 or IPv6; `0.0.0.0` or `::` for all
   std::uint16_t port = 8080;          ///< 0: the system picks one
@@ -52,6 +88,12 @@ struct server_options {
   std::size_t socket_read_buffer = 0;   ///< SO_RCVBUF in bytes; 0: the system's
   std::size_t socket_write_buffer = 0;  ///< SO_SNDBUF in bytes; 0: the system's
   origin_policy origin;
+  /// Whose tokens say who a client is, on routes without an authenticator of their own; empty: nobody's.
+  std::shared_ptr<token_authenticator> tokens;
+  /// Nobody is anonymous but where a route says so. Plain endpoints are open to all.
+  bool require_authentication = false;
+  client_limits clients;
+  proxy_options proxies;
 };
 
 namespace detail {
@@ -69,7 +111,8 @@ class server {
   server& operator=(const server&) = delete;
 
   /// Runs `what` for connections to this exact path. Throws `std::invalid_argument` if the path is taken or
-  /// does not begin with a slash.
+  /// does not begin with a slash, if nobody may be anonymous but nothing says who anybody is, or if a burst
+  /// of bytes is smaller than the largest message.
   void route(std::string path, handler what, route_options options = {});
 
   /// Answers GET and HEAD of this exact path. A path may have both a route and an endpoint: requests to

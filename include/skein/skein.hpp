@@ -2,6 +2,7 @@
 
 // Everything that a business module and its `main` need.
 
+#include <skein/authentication.hpp>
 #include <skein/clock.hpp>
 #include <skein/config.hpp>
 #include <skein/connection.hpp>
@@ -9,6 +10,7 @@
 #include <skein/delivery.hpp>
 #include <skein/error.hpp>
 #include <skein/handshake.hpp>
+#include <skein/inbound.hpp>
 #include <skein/jwt.hpp>
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
@@ -17,4 +19,5 @@
 #include <skein/server.hpp>
 #include <skein/topics.hpp>
 #include <skein/users.hpp>
+#include <skein/validation.hpp>
 #include <skein/websocket.hpp>

@@ -138,6 +138,7 @@ class mock_websocket : public connection {
   [[nodiscard]] std::string_view route() const noexcept override;
   [[nodiscard]] const skein::request& request() const noexcept override;
   [[nodiscard]] const skein::identity& user() const noexcept override;
+  [[nodiscard]] bool renew(skein::identity who) override;
   [[nodiscard]] std::string_view subprotocol() const noexcept override;
   [[nodiscard]] asio::any_io_executor executor() const override;
   [[nodiscard]] connection_stats stats() const override;
@@ -291,15 +292,16 @@ class memory_peer {
   [[nodiscard]] std::shared_ptr<connection> other_end() const;
 
  private:
-  friend std::unique_ptr<memory_peer> connect(manager&, handler, request, identity);
+  friend std::unique_ptr<memory_peer> connect(manager&, handler, request, identity, const route_options&);
   memory_peer();
   struct impl;
   std::unique_ptr<impl> impl_;
 };
 
-/// Connects a handler with a memory peer through `hub`, which must come from `make_manager`. Throws
-/// `boost::system::system_error` with `errc::connection_limit` or `errc::draining`.
+/// Connects a handler with a memory peer through `hub`, which must come from `make_manager`. Of `how` only
+/// the rates and the validator are of effect. Throws `boost::system::system_error` with
+/// `errc::connection_limit` or `errc::draining`.
 [[nodiscard]] std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with = {},
-                                                   identity user = {});
+                                                   identity user = {}, const route_options& how = {});
 
 }  // namespace skein::testing

@@ -1,5 +1,6 @@
 #include "app/file_limit.hpp"
 #include "app/log.hpp"
+#include "app/tokens.hpp"
 #include "hub/hub.hpp"
 
 #include <skein/container.hpp>
@@ -163,7 +164,16 @@ skein::manager& container::impl::build_manager() {
 skein::server& container::impl::build_server() {
   if (!server) {
     build_manager();
-    server = std::make_unique<skein::server>(manager, options.server);
+    auto settings = options.server;
+    auto& messages = settings.clients.messages;
+    if (options.message_burst != 0) messages = rate{messages.per_second(), options.message_burst};
+    if (!settings.tokens && options.tokens.any()) {
+      settings.tokens =
+          app::make_tokens(options.tokens, time, [level = options.log, to = sink](std::string_view line) {
+            if (level <= log_level::warning && to) to(log_level::warning, app::one_line(line));
+          });
+    }
+    server = std::make_unique<skein::server>(manager, std::move(settings));
     if (store) server->add_health_check([from = store](health_report& report) { describe(*from, report); });
   }
   return *server;

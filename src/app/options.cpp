@@ -33,24 +33,8 @@ constexpr range zero_or(range what) {
 constexpr range some_time = between(nanoseconds{1ms}, nanoseconds{24h});
 constexpr range any_time = zero_or(some_time);
 
-std::string environment_name(std::string_view key) {
-  std::string name = "WEBSOCKET_";
-  for (char c : key) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return name;
-}
-
 std::string in_words(const range& bounds, const std::function<std::string(std::uint64_t)>& format) {
   return (bounds.or_zero ? format(0) + ", or " : "") + format(bounds.low) + " to " + format(bounds.high);
-}
-
-option make_option(std::string key, std::string type, std::string allowed, std::string help) {
-  option result;
-  result.environment = environment_name(key);
-  result.key = std::move(key);
-  result.type = std::move(type);
-  result.allowed = std::move(allowed);
-  result.help = std::move(help);
-  return result;
 }
 
 // `member` is a function that gives the option's place in a config; called with a const config for reading.
@@ -225,6 +209,7 @@ std::vector<option> make_options() {
   all.push_back(count("max-connections", between(1, many), SKEIN_PLACE(manager.max_connections),
                       "Connections at once, never more than the limit of open files allows; past it 503."));
   all.push_back(allowed_origin());
+  add_security_options(all);
   all.push_back(duration("handshake-timeout", some_time, SKEIN_PLACE(server.handshake_timeout),
                          "For the whole request that opens a connection; past it 408."));
   all.push_back(bytes("max-header-bytes", between(1, 16ULL << 20), SKEIN_PLACE(server.max_header_bytes),
@@ -313,6 +298,22 @@ std::vector<option> make_options() {
 #undef SKEIN_PLACE
 
 }  // namespace
+
+static std::string environment_name(std::string_view key) {
+  std::string name = "WEBSOCKET_";
+  for (char c : key) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+option make_option(std::string key, std::string type, std::string allowed, std::string help) {
+  option result;
+  result.environment = environment_name(key);
+  result.key = std::move(key);
+  result.type = std::move(type);
+  result.allowed = std::move(allowed);
+  result.help = std::move(help);
+  return result;
+}
 
 const std::vector<option>& options() {
   static const std::vector<option> all = make_options();

@@ -31,6 +31,7 @@ struct option {
   std::string allowed;  ///< completes the sentence "allowed: …"
   std::string hint;     ///< how the value is written, for a refusal; may be empty
   std::string help;
+  std::string example{};    ///< a value other than the default, where no bound gives one
   bool repeatable = false;  ///< a flag may be given again; a list in the file, with commas in the environment
   range bounds{};           ///< of durations, bytes and counts
   /// Whether the value is allowed; if so it has been set. A list replaces the one before.
@@ -39,6 +40,11 @@ struct option {
 };
 
 [[nodiscard]] const std::vector<option>& options();
+
+/// An option of which the environment's name follows from the key, and which does nothing yet.
+[[nodiscard]] option make_option(std::string key, std::string type, std::string allowed, std::string help);
+/// Adds those that say who a client is, and how much it may.
+void add_security_options(std::vector<option>& to);
 
 /// The text of `--help`.
 [[nodiscard]] std::string help_text();

@@ -199,6 +199,38 @@ const identity& connection_impl::user() const noexcept {
   return particulars_ ? particulars_->user : anonymous;
 }
 
+void connection_impl::set_user(identity who) {
+  constexpr std::chrono::seconds century = std::chrono::years{100};
+  auto& mine = *particulars_;
+  mine.due = time_point::max();
+  if (who.expires) {
+    const auto wall = host_->wall();
+    const auto latest =
+        std::chrono::floor<std::chrono::seconds>(wall) + century;  // a count of ns must hold it
+    if (*who.expires < latest) {
+      const std::chrono::nanoseconds left =
+          *who.expires > latest - 2 * century ? *who.expires - wall : -century;
+      mine.due = left.count() > 0 ? deadline_after(host_->now(), left) : host_->now();
+    }
+  }
+  mine.user = std::move(who);
+}
+
+bool connection_impl::renew(skein::identity who) {
+  if (!is_open() || who.user.empty() || who.user != user().user) return false;
+  set_user(std::move(who));
+  if (user_due() != time_point::max()) host_->set_deadline_no_later(*this, user_due());
+  return true;
+}
+
+void connection_impl::admit(identity who) {
+  if (!particulars_) particulars_ = std::make_unique<particulars>(identity{}, std::string{});
+  set_user(std::move(who));
+  admitted_ = true;
+  host_->on_admitted(*this);
+  if (is_open() && user_due() != time_point::max()) host_->set_deadline_no_later(*this, user_due());
+}
+
 connection_stats connection_impl::stats() const {
   connection_stats now;
   now.messages_in = messages_in_;

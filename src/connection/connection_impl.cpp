@@ -23,16 +23,19 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
     : ticket(std::move(parts.ticket)),
       host_(std::move(parts.where)),
       route_(route),
+      admitted_(parts.admitted),
       window_bits_(static_cast<std::uint8_t>(parts.engine->send_window_bits())),
       channel_(host_->channel()),
       transport_(std::move(parts.transport)),
       engine_(std::move(parts.engine)),
       id_(id),
       runs_(std::move(parts.runs)),
-      request_(std::move(parts.request)) {
+      request_(std::move(parts.request)),
+      guard_(std::move(parts.guard)) {
   if (!parts.early.empty()) backlog_ = std::make_unique<unfed>(unfed{std::move(parts.early)});
   if (!parts.user.user.empty() || !parts.user.claims.is_null() || !parts.subprotocol.empty()) {
-    particulars_ = std::make_unique<const particulars>(std::move(parts.user), std::move(parts.subprotocol));
+    particulars_ = std::make_unique<particulars>(identity{}, std::move(parts.subprotocol));
+    set_user(std::move(parts.user));
   }
   if (!parts.response.empty()) channel_.push_control(parts.response);
   host_->counters.open.add();
@@ -63,7 +66,8 @@ void connection_impl::start() {
   // It may be closing already.
   if (is_open()) {
     heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
-    if (heartbeat_.due() != time_point::max()) host_->set_deadline_no_later(*this, heartbeat_.due());
+    const auto first = std::min(heartbeat_.due(), user_due());
+    if (first != time_point::max()) host_->set_deadline_no_later(*this, first);
   }
   if (channel_.anything_to_write()) mark();
   const auto keep = self();
@@ -181,7 +185,9 @@ void connection_impl::on_part_done() {
 }
 
 void connection_impl::announce_end() {
-  if (!std::exchange(announced_, true)) host_->on_ended(*this);
+  if (std::exchange(announced_, true)) return;
+  if (guard_) guard_->leave();
+  host_->on_ended(*this);
 }
 
 /// What fails in a loop, for want of memory, ends its connection and no other.
@@ -263,8 +269,25 @@ bool connection_impl::on_message(message what) {
   host_->counters.messages_in.add();
   host_->counters.bytes_in.add(what.size());
   if (!is_open()) return true;  // RFC 6455 section 1.4: what comes behind our close frame may be discarded
+  if (guard_ && !passes(what)) return is_open();
   inbox_.push(std::move(what));
   return !inbox_.full(host_->limits());
+}
+
+bool connection_impl::passes(const message& what) {
+  auto objection = guard_->judge(what, user().user, admitted_, host_->now());
+  if (!objection) return true;
+  auto& counters = host_->counters;
+  (objection->what == inbound_guard::offence::too_fast ? counters.rate_limited : counters.invalid).add();
+  if (objection->last) {
+    counters.protocol_failures.add();
+    discarding_ = true;
+    leave_open(closed_by::local, close_code::policy_violation, objection->answer);
+  } else {
+    const prepared_message answer{message::text(std::move(objection->answer))};
+    offer(answer.block(), overflow::drop, nullptr, nullptr);
+  }
+  return false;
 }
 
 bool connection_impl::on_ping() {
@@ -444,6 +467,11 @@ void connection_impl::on_deadline(time_point now) {
     on_failure(close_code::policy_violation);
     return;
   }
+  if (now >= user_due()) {
+    counters.token_expiries.add();
+    leave_open(closed_by::local, close_code::unauthorized, "token expired");
+    return;
+  }
   switch (heartbeat_.poll(now, host_->beats())) {
     case heartbeat::action::none:
       break;
@@ -467,7 +495,7 @@ void connection_impl::on_deadline(time_point now) {
       end(stalled_);
       return;
   }
-  next = std::min({next, message_due_, heartbeat_.due()});
+  next = std::min({next, message_due_, heartbeat_.due(), user_due()});
   if (next != time_point::max()) host_->set_deadline(*this, next);
 }
 

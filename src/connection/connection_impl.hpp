@@ -14,6 +14,7 @@
 #include "connection/engine.hpp"
 #include "connection/heartbeat.hpp"
 #include "connection/host.hpp"
+#include "connection/inbound_guard.hpp"
 #include "connection/inbox.hpp"
 #include "connection/loop.hpp"
 #include "connection/pooled_frame.hpp"
@@ -67,8 +68,10 @@ struct connection_parts {
   std::string subprotocol;
   std::unique_ptr<detail::transport> transport;
   std::unique_ptr<protocol_engine> engine;
-  std::string response;  ///< bytes to write before anything else
-  std::string early;     ///< bytes that were read behind the handshake
+  std::string response;                  ///< bytes to write before anything else
+  std::string early;                     ///< bytes that were read behind the handshake
+  std::unique_ptr<inbound_guard> guard;  ///< of what arrives; may be empty
+  bool admitted = true;                  ///< false: `runs` calls `admit` once it is known who this is
 };
 
 class connection_impl final : public connection, private protocol_sink, private deadline_entry {
@@ -102,6 +105,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// Ends what is left, without the executor, whose context does not run any more and is about to go. With
   /// `announce` the host is told, as of any end.
   void lose(bool announce) noexcept;
+  /// Whether it is known who this is. Until then nothing is sent but what `runs` sends, and nobody is told of
+  /// the connection.
+  [[nodiscard]] bool admitted() const noexcept { return admitted_; }
+  void admit(identity who);
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
   [[nodiscard]] host& where() const noexcept { return *host_; }
 
@@ -126,6 +133,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   [[nodiscard]] std::string_view route() const noexcept override { return *route_; }
   [[nodiscard]] const skein::request& request() const noexcept override { return request_; }
   [[nodiscard]] const skein::identity& user() const noexcept override;
+  [[nodiscard]] bool renew(skein::identity who) override;
   [[nodiscard]] std::string_view subprotocol() const noexcept override {
     return particulars_ ? std::string_view{particulars_->subprotocol} : std::string_view{};
   }
@@ -145,6 +153,7 @@ class connection_impl final : public connection, private protocol_sink, private 
         : user(std::move(who)), subprotocol(std::move(protocol)) {}
     identity user;
     std::string subprotocol;
+    time_point due = time_point::max();  // when the identity has expired
   };
   /// What was read, but not yet fed to the engine.
   struct unfed {
@@ -168,6 +177,12 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// The handler or a loop has ended: the last of the loops announces the end, the last of all joins.
   void on_part_done();
   void announce_end();
+  /// Whether the handler may have this message; otherwise it has been answered.
+  [[nodiscard]] bool passes(const message& what);
+  void set_user(identity who);
+  [[nodiscard]] time_point user_due() const noexcept {
+    return particulars_ ? particulars_->due : time_point::max();
+  }
   /// What the heartbeat asks for, or asked for and could not see answered.
   void send_ping();
   enum class input : std::uint8_t { ready, failed, perhaps };
@@ -232,7 +247,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool reading_ = true;   // the read loop runs, or is about to
   bool writing_ = false;  // the write loop runs
   bool handler_done_ = false;
-  bool announced_ = false;    // the host knows of the end
+  bool announced_ = false;  // the host knows of the end
+  bool admitted_;
   std::uint8_t window_bits_;  // of what is sent compressed; 0: nothing is
   send_channel channel_;
   std::unique_ptr<detail::transport> transport_;
@@ -254,7 +270,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   connection_id id_;
   std::shared_ptr<const handler> runs_;
   skein::request request_;
-  std::unique_ptr<const particulars> particulars_;  // of those who are not anonymous
+  std::unique_ptr<particulars> particulars_;  // of those who are not anonymous
+  std::unique_ptr<inbound_guard> guard_;      // where there are rules
   std::any attributes_;
   asio::cancellation_signal cancel_handler_;
   std::uint64_t messages_in_ = 0, bytes_in_ = 0, messages_out_ = 0, bytes_out_ = 0, dropped_ = 0;

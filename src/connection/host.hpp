@@ -53,6 +53,7 @@ struct shard_counters {
   counter dropped_overflow, dropped_conflated, discarded, evictions;
   counter pings_sent, pongs_received, pong_timeouts, pings_received;
   counter write_timeouts, close_timeouts, protocol_failures, handler_exceptions;
+  counter rate_limited, invalid, token_expiries;
 };
 
 /// A shard as its connections see it. Everything but `running_here` and `executor` is used on the executor
@@ -82,6 +83,7 @@ class host {
     return when_there([&] { asio::post(executor_, std::forward<Function>(function)); });
   }
   [[nodiscard]] time_point now() const noexcept { return time_->now(); }
+  [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept { return time_->wall_now(); }
   [[nodiscard]] const manager_options& options() const noexcept { return options_; }
   [[nodiscard]] const connection_limits& limits() const noexcept { return options_.limits; }
   [[nodiscard]] const channel_limits& channel() const noexcept { return channel_; }
@@ -113,6 +115,8 @@ class host {
   [[nodiscard]] std::span<char> gather_scratch() noexcept { return gather_; }
   [[nodiscard]] const engine_options& engine() const noexcept { return engine_; }
 
+  /// It is known now who the connection belongs to.
+  virtual void on_admitted(connection_impl& who) = 0;
   /// Both loops of the connection have ended.
   virtual void on_ended(connection_impl& who) = 0;
   /// Every coroutine of the connection has ended.

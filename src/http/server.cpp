@@ -1,4 +1,5 @@
 #include "connection/wake_slot.hpp"
+#include "http/first_message.hpp"
 #include "http/server_core.hpp"
 #include "http/session.hpp"
 
@@ -110,6 +111,14 @@ class listener : public std::enable_shared_from_this<listener> {
   wake_slot room_;  // the accept loop, for a session to end
 };
 
+namespace {
+
+asio::awaitable<void> load_keys(std::shared_ptr<token_authenticator> of) {
+  co_await of->load_keys();
+}
+
+}  // namespace
+
 void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
   const std::lock_guard lock{mutex_};
   require(!started, "the server was started before");
@@ -131,6 +140,9 @@ void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
   port = at.port();
   started = true;
   for (const auto& one : listeners_) one->start();
+  if (options.tokens) {
+    asio::co_spawn(shards.front()->executor(), load_keys(options.tokens), [](const std::exception_ptr&) {});
+  }
 }
 
 void server_core::stop() {
@@ -175,6 +187,19 @@ void server::route(std::string path, handler what, route_options options) {
   require(!core_->started, "routes are registered before the start");
   require(static_cast<bool>(what), "a route needs a handler");
   detail::route_entry entry{std::make_shared<const handler>(std::move(what)), std::move(options)};
+  const auto& how = entry.options;
+  const auto& tokens = core_->options.tokens;
+  entry.anonymous = how.anonymous.value_or(!core_->options.require_authentication);
+  require(entry.anonymous || how.authenticator || tokens,
+          "authentication is required, but nothing says who anybody is: neither tokens nor an authenticator");
+  if (!entry.anonymous && !how.authenticator &&
+      how.first_message_token.value_or(tokens->options().places.first_message)) {
+    entry.runs_after_token = std::make_shared<const handler>(detail::after_token(tokens, entry.runs));
+  }
+  entry.rules = core_->gate.rules(how);
+  const auto largest = core_->hub->options.limits.max_message_bytes;
+  require(!entry.rules || entry.rules->bytes.is_off() || entry.rules->bytes.burst() >= largest,
+          "the burst of a rate of bytes: no smaller than the largest message");
   require(core_->routes.try_emplace(std::move(path), std::move(entry)).second, "this path has a route");
 }
 

@@ -2,6 +2,7 @@
 
 // What the listeners and the HTTP sessions of one server share.
 
+#include "http/client_gate.hpp"
 #include "hub/hub.hpp"
 
 #include <skein/server.hpp>
@@ -21,6 +22,9 @@ class listener;
 struct route_entry {
   std::shared_ptr<const handler> runs;
   route_options options;
+  std::shared_ptr<const handler> runs_after_token{};  ///< if a token may come in the first message
+  bool anonymous = true;
+  std::shared_ptr<const inbound_rules> rules{};
 };
 /// Everything but `start` and `stop` is read-only once started, so the shards share it without a lock. The
 /// hub is held by the `server`, not here: sessions live on the hub's own executors and must not be what keeps
@@ -28,7 +32,7 @@ struct route_entry {
 class server_core : public std::enable_shared_from_this<server_core> {
  public:
   server_core(const std::shared_ptr<skein::manager>& owner, const class hub& of, server_options given)
-      : manager(owner), hub(of.shared()), options(std::move(given)) {}
+      : manager(owner), hub(of.shared()), options(std::move(given)), gate(options) {}
 
   void start(const std::vector<std::shared_ptr<shard>>& shards);
   void stop();
@@ -36,6 +40,7 @@ class server_core : public std::enable_shared_from_this<server_core> {
   std::weak_ptr<skein::manager> manager;
   std::shared_ptr<hub_shared> hub;
   server_options options;
+  client_gate gate;
   std::map<std::string, route_entry, std::less<>> routes;
   std::map<std::string, endpoint, std::less<>> endpoints;
   std::vector<std::function<void(health_report&)>> health_checks;

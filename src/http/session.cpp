@@ -4,7 +4,9 @@
 
 #include "connection/transport.hpp"
 #include "http/answer.hpp"
+#include "http/sign_in.hpp"
 #include "http/upgrade.hpp"
+#include "security/proxy_protocol.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -62,12 +64,29 @@ class handshake_count {
   std::atomic<std::size_t>& count_;
 };
 
-std::string describe(const asio::ip::tcp::socket& socket) {
+asio::ip::tcp::endpoint peer_of(const asio::ip::tcp::socket& socket) {
   error_code ec;
-  const auto peer = socket.remote_endpoint(ec);
-  if (ec) return {};
-  const auto address = peer.address().to_string();
-  return (peer.address().is_v6() ? '[' + address + ']' : address) + ':' + std::to_string(peer.port());
+  return socket.remote_endpoint(ec);
+}
+
+std::string describe(const asio::ip::address& address) {
+  return address.is_v6() ? '[' + address.to_string() + ']' : address.to_string();
+}
+
+std::string describe(const asio::ip::tcp::endpoint& peer) {
+  return describe(peer.address()) + ':' + std::to_string(peer.port());
+}
+
+/// How many bytes of a PROXY protocol header can be read without taking what stands behind it.
+std::size_t proxy_header_needs(std::string_view got) noexcept {
+  constexpr std::size_t shortest = 15;  // of either version
+  constexpr std::size_t fixed = 16;     // of version 2
+  if (got.size() < shortest) return shortest - got.size();
+  if (got.front() == 'P') return 1;
+  if (got.size() < fixed) return fixed - got.size();
+  const auto rest = static_cast<std::size_t>(static_cast<unsigned char>(got[14])) << 8U |
+                    static_cast<unsigned char>(got[15]);
+  return fixed + rest - got.size();
 }
 
 /// A request line may name the whole URI (RFC 9112 section 3.2.2); routes know paths.
@@ -99,9 +118,19 @@ class session {
         idle_(std::move(idle)),
         deadline_(*shard_, socket_),
         counted_(server_->hub->handshaking),
-        remote_(describe(socket_)) {}
+        peer_(peer_of(socket_)),
+        remote_(describe(peer_)),
+        client_(peer_.address()) {}
 
   asio::awaitable<void> run() {
+    if (server_->options.proxies.proxy_protocol) {
+      const bool known = co_await read_proxy_header();
+      if (!known) {
+        server_->hub->count_refusal(refusal_reason::proxy);
+        deadline_.stop();
+        co_return;
+      }
+    }
     for (bool first = true;; first = false) {
       deadline_.start(server_->options.handshake_timeout);
       auto got = co_await read_request(first);
@@ -121,6 +150,30 @@ class session {
   }
 
  private:
+  /// Reads what a trusted proxy puts in front of everything else, and not a byte more. False: there is none.
+  asio::awaitable<bool> read_proxy_header() {
+    if (!contains(server_->gate.proxies().networks, peer_.address())) co_return false;
+    deadline_.start(server_->options.handshake_timeout);
+    std::string got;
+    for (;;) {
+      const auto old = got.size();
+      got.resize(old + proxy_header_needs(got));
+      const auto [ec, n] =
+          co_await socket_.async_read_some(asio::buffer(got.data() + old, got.size() - old), token);
+      got.resize(old + n);
+      if (ec || deadline_.passed()) co_return false;
+      const auto header = parse_proxy_header(got);
+      if (header.state == proxy_header::status::failed) co_return false;
+      if (header.state == proxy_header::status::need_more) continue;
+      if (header.endpoints) {
+        peer_ = header.endpoints->source;
+        client_ = peer_.address();
+        remote_ = describe(peer_);
+      }
+      co_return true;
+    }
+  }
+
   asio::awaitable<read_result> read_request(bool first) {
     read_result result;
     http::request_parser<http::empty_body> parser;
@@ -196,10 +249,26 @@ class session {
       refuse(result, 400, "malformed request\n", refusal_reason::malformed);
       return;
     }
+    if (!find_the_client(result.request)) {
+      refuse(result, 400, "a proxy reported a client that cannot be read\n", refusal_reason::proxy);
+      return;
+    }
     // A request with content is answered, but what it carries is not read, so the connection cannot go on.
     const bool content = parser.chunked() || parser.content_length().value_or(0) > 0;
     result.keep_alive = message.keep_alive() && !content;
     result.what = read_result::kind::request;
+  }
+
+  /// Whom the proxies in front report; false if what they report cannot be read.
+  bool find_the_client(request& what) {
+    if (server_->gate.proxies().networks.empty()) return true;
+    const auto found = find_client(peer_.address(), what, server_->gate.proxies());
+    client_ = found.address;
+    if (found.source == client_source::malformed) return false;
+    if (found.address != peer_.address()) {
+      what = request{what.method(), what.target(), what.headers(), describe(found.address), what.body()};
+    }
+    return true;
   }
 
   static void refuse(read_result& result, unsigned status, std::string text, refusal_reason reason) {
@@ -254,11 +323,14 @@ class session {
                                    answer_form form) {
     auto& hub = *server_->hub;
     auto checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
+    if (!checked) checked = server_->gate.check(client_, shard_->now());
     std::optional<identity> who;
+    bool first_message = false;
     if (!checked) {
-      auto admitted = co_await authenticate(route.options, got.request);
+      auto admitted = co_await authenticate(route, got.request);
       if (auto* const found = std::get_if<identity>(&admitted)) {
         who = std::move(*found);
+        first_message = who->user.empty() && !route.anonymous;
       } else {
         const auto reason = deadline_.passed() ? refusal_reason::timeout : refusal_reason::authentication;
         const bool broken = std::get<refusal>(admitted).status == 500;
@@ -275,6 +347,9 @@ class session {
       ticket = hub.admit();
       if (!ticket) checked.emplace(unavailable("too many connections"), refusal_reason::connection_limit);
     }
+    auto [place, has_place] =
+        checked ? std::pair{std::shared_ptr<void>{}, false} : server_->gate.take_place(client_);
+    if (!checked && !has_place) checked = client_gate::no_place();
     connection_parts parts;
     if (!checked) {
       parts.subprotocol = choose_subprotocol(got.request, route.options);
@@ -292,8 +367,12 @@ class session {
     }
     deadline_.stop();
     parts.ticket = std::move(ticket);
-    parts.runs = route.runs;
+    parts.runs = first_message ? route.runs_after_token : route.runs;
+    parts.admitted = !first_message;
+    if (place || route.rules) parts.guard = std::make_unique<inbound_guard>(route.rules, std::move(place));
     parts.request = std::move(got.request);
+    if (server_->options.tokens && !route.options.authenticator)
+      parts.request = server_->options.tokens->without_token(parts.request);
     parts.user = std::move(*who);
     parts.early = std::move(input_);
     parts.transport = make_tcp_transport(socket_.release(), shard_->poller());
@@ -301,12 +380,12 @@ class session {
     co_return false;
   }
 
-  asio::awaitable<admission> authenticate(const route_options& options, const request& asked) {
-    if (!options.authenticator) co_return identity{};
+  asio::awaitable<admission> authenticate(const route_entry& route, const request& asked) {
+    if (!route.options.authenticator && !server_->options.tokens) co_return identity{};
     std::exception_ptr error;
     try {
       auto result =
-          co_await asio::co_spawn(shard_->executor(), options.authenticator(asked),
+          co_await asio::co_spawn(shard_->executor(), sign_in(route, server_->options, asked),
                                   asio::bind_cancellation_slot(deadline_.slot(), asio::use_awaitable));
       if (!deadline_.passed()) co_return result;
     } catch (...) {
@@ -353,9 +432,11 @@ class session {
   std::shared_ptr<idle_sessions> idle_;
   session_deadline deadline_;
   handshake_count counted_;
+  asio::ip::tcp::endpoint peer_;  // as the PROXY protocol has it, if that is spoken
   std::string remote_;
-  std::string input_;  // read, not yet parsed
-  bool gone_ = false;  // there is nobody to answer
+  asio::ip::address client_;  // of the last request, as the proxies report it
+  std::string input_;         // read, not yet parsed
+  bool gone_ = false;         // there is nobody to answer
 };
 
 }  // namespace

@@ -38,10 +38,11 @@ json::object to_json(const manager_stats& stats) {
                          {"pongs_received", stats.pongs_received},
                          {"pong_timeouts", stats.pong_timeouts},
                          {"pings_received", stats.pings_received}};
-  json::object failures{{"write_timeouts", stats.write_timeouts},
-                        {"close_timeouts", stats.close_timeouts},
-                        {"protocol", stats.protocol_failures},
-                        {"handler_exceptions", stats.handler_exceptions}};
+  json::object failures{
+      {"write_timeouts", stats.write_timeouts}, {"close_timeouts", stats.close_timeouts},
+      {"protocol", stats.protocol_failures},    {"handler_exceptions", stats.handler_exceptions},
+      {"rate_limited", stats.rate_limited},     {"invalid", stats.invalid},
+      {"token_expiries", stats.token_expiries}};
   return {{"uptime_seconds", std::chrono::duration<double>(stats.uptime).count()},
           {"connections", std::move(connections)},
           {"messages", std::move(messages)},

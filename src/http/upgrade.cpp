@@ -1,6 +1,7 @@
 #include "http/upgrade.hpp"
 
 #include "http/answer.hpp"
+#include "security/token_place.hpp"
 
 #include <algorithm>
 
@@ -105,6 +106,7 @@ std::string choose_subprotocol(const request& what, const route_options& route) 
   for (const auto& candidate : route.subprotocols) {
     if (lists(what, "Sec-WebSocket-Protocol", candidate, false)) return candidate;
   }
+  if (lists(what, "Sec-WebSocket-Protocol", token_protocol, false)) return std::string{token_protocol};
   return {};
 }
 

@@ -81,17 +81,10 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   if (known == routes_.end()) known = routes_.emplace(route).first;
   parts.where = shared_from_this();
   auto opened = std::make_shared<connection_impl>(id, &*known, std::move(parts));
-  if (!opened->user().user.empty()) users.add(*opened, opened->user().user);
   entry.registered = opened.get();
   counters.total.add();
   shared_->alive.fetch_add(1);
-  if (shared_->options.on_open) {
-    try {
-      shared_->options.on_open(*opened);
-    } catch (...) {
-      problem("on_open threw: " + what_of(std::current_exception()));
-    }
-  }
+  if (opened->admitted()) on_admitted(*opened);
   opened->start();
   if (shared_->draining.load()) opened->begin_close(closed_by::local, close_code::going_away, {});
   return opened;
@@ -108,7 +101,17 @@ connection_impl* shard::find(connection_id id) const noexcept {
   const auto place = static_cast<std::size_t>(id >> shard_bits & ((1U << place_bits) - 1));
   if (place >= slots_.size()) return nullptr;
   auto* candidate = slots_[place].registered;
-  return candidate && candidate->id() == id ? candidate : nullptr;
+  return candidate && candidate->id() == id && candidate->admitted() ? candidate : nullptr;
+}
+
+void shard::on_admitted(connection_impl& who) {
+  if (!who.user().user.empty()) users.add(who, who.user().user);
+  if (!shared_->options.on_open) return;
+  try {
+    shared_->options.on_open(who);
+  } catch (...) {
+    problem("on_open threw: " + what_of(std::current_exception()));
+  }
 }
 
 void shard::on_ended(connection_impl& who) {
@@ -128,7 +131,7 @@ void shard::on_ended(connection_impl& who) {
   }
   counters.closed.add();
   who.ticket.release();
-  if (!shared_->options.on_closed) return;
+  if (!shared_->options.on_closed || !who.admitted()) return;
   try {
     shared_->options.on_closed(who, who.close_reason());
   } catch (...) {
@@ -186,7 +189,7 @@ void shard::end_turn() {
 // Inline in both loops: this is what a broadcast does for each recipient.
 [[gnu::always_inline]] inline bool shard::accepts(connection_impl& to, const delivery& how,
                                                   const std::string* route) {
-  if (!to.is_open() || (route && to.route_name() != route)) return false;
+  if (!to.is_open() || !to.admitted() || (route && to.route_name() != route)) return false;
   if (how.except() != 0 && to.id() == how.except()) return false;
   if (const auto& wanted = how.where()) {
     try {
@@ -266,7 +269,7 @@ std::exception_ptr shard::for_each(const std::function<void(connection&)>& visit
   std::exception_ptr first;
   for (std::size_t place = 0; place < slots_.size(); ++place) {
     auto* const who = slots_[place].registered;
-    if (!who) continue;
+    if (!who || !who->admitted()) continue;
     try {
       visit(*who);
     } catch (...) {

@@ -106,6 +106,7 @@ class shard : public host, public std::enable_shared_from_this<shard> {
 
   // host
   void mark(connection_impl& who) override;
+  void on_admitted(connection_impl& who) override;
   void on_ended(connection_impl& who) override;
   void on_joined(connection_impl& who) noexcept override;
   void problem(std::string_view line) noexcept override { shared_->problem(line); }

@@ -32,6 +32,9 @@ manager_stats hub::stats() const {
     add(sum.close_timeouts, from.close_timeouts);
     add(sum.protocol_failures, from.protocol_failures);
     add(sum.handler_exceptions, from.handler_exceptions);
+    add(sum.rate_limited, from.rate_limited);
+    add(sum.invalid, from.invalid);
+    add(sum.token_expiries, from.token_expiries);
   }
   sum.active = sum.total >= sum.closed ? static_cast<std::size_t>(sum.total - sum.closed) : 0;
   sum.handshaking = shared_->handshaking.load(std::memory_order_relaxed);
@@ -81,6 +84,12 @@ std::string_view name(refusal_reason reason) noexcept {
       return "timeout";
     case refusal_reason::internal:
       return "internal";
+    case refusal_reason::rate:
+      return "rate";
+    case refusal_reason::address_limit:
+      return "address_limit";
+    case refusal_reason::proxy:
+      return "proxy";
     case refusal_reason::count_:
       break;
   }

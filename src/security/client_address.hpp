@@ -46,13 +46,7 @@ class network {
 [[nodiscard]] bool contains(const std::vector<network>& networks,
                             const boost::asio::ip::address& address) noexcept;
 
-/// Which header the proxies write. Only one, because a proxy passes on what it does not know: the other
-/// header is the client's own.
-enum class forwarded_header : std::uint8_t {
-  none,             ///< the peer is the client
-  x_forwarded_for,  ///< `X-Forwarded-For: client, proxy`
-  forwarded,        ///< RFC 7239
-};
+using skein::forwarded_header;
 
 /// Proxies that may say who their client is.
 struct trusted_proxies {

@@ -1,3 +1,4 @@
+#include "http/client_gate.hpp"
 #include "hub/hub.hpp"
 #include "testing/memory_transport.hpp"
 #include "wire/frame.hpp"
@@ -158,7 +159,8 @@ std::shared_ptr<connection> memory_peer::other_end() const {
   return impl_->server_end;
 }
 
-std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with, identity user) {
+std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with, identity user,
+                                     const route_options& how) {
   auto* const known = dynamic_cast<skein::detail::hub*>(&hub);
   if (!known) throw std::invalid_argument{"connect: the manager must come from make_manager"};
   if (known->shared()->draining) throw boost::system::system_error{make_error_code(errc::draining)};
@@ -184,6 +186,8 @@ std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with, i
   if (with.target().empty()) with = opening;
   parts.request = std::move(with);
   parts.user = std::move(user);
+  if (auto rules = skein::detail::rules_of(how, {}, {}))
+    parts.guard = std::make_unique<skein::detail::inbound_guard>(std::move(rules), nullptr);
   parts.transport = detail::make_memory_transport(peer->impl_->pipe);
   parts.engine = std::move(upgraded.engine);
   const std::string route{parts.request.path()};

@@ -240,6 +240,11 @@ const skein::request& mock_websocket::request() const noexcept {
 const skein::identity& mock_websocket::user() const noexcept {
   return impl_->user;
 }
+bool mock_websocket::renew(skein::identity who) {
+  if (!impl_->is_open() || who.user.empty() || who.user != impl_->user.user) return false;
+  impl_->user = std::move(who);
+  return true;
+}
 std::string_view mock_websocket::subprotocol() const noexcept {
   return {};
 }

@@ -123,6 +123,7 @@ TEST_SUITE("config") {
                                 : what.key == "allowed-origin" ? "https://example.org"
                                 : what.key == "log-level"      ? "error"
                                 : what.key == "engine"         ? (value == "beast" ? "native" : "beast")
+                                : !what.example.empty()        ? what.example
                                                                : in_type(what, what.bounds.high);
       if (!value.empty()) CHECK(what.set(changed, {value}));
       REQUIRE(what.set(changed, {other}));

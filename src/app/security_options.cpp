@@ -1,0 +1,208 @@
+// The options that say who a client is, where it comes from, and how much it may.
+
+#include "app/options.hpp"
+#include "app/tokens.hpp"
+#include "app/value_text.hpp"
+#include "security/client_address.hpp"
+#include "security/jwks_client.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace skein::app {
+namespace {
+
+using values = std::vector<std::string>;
+using judge = std::function<bool(const std::string&)>;
+
+std::string joined(const values& list) {
+  std::string all;
+  for (const auto& one : list) all += (all.empty() ? "" : ",") + one;
+  return all;
+}
+
+bool is_not_empty(const std::string& text) {
+  return !text.empty();
+}
+
+/// A token of HTTP, as the names of cookies are (RFC 6265 section 4.1.1).
+bool is_token(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return c > ' ' && c <= '~' && std::string_view{"()<>@,;:\\\"/[]?={}"}.find(c) == std::string_view::npos;
+  });
+}
+
+// `place` is a function that gives the option's place in a config, const or not.
+
+template <class Place>
+option text(std::string key, std::string allowed, std::string example, judge fits, Place place,
+            std::string help) {
+  auto result = make_option(std::move(key), "text", std::move(allowed), std::move(help));
+  result.example = std::move(example);
+  result.set = [=, fits = std::move(fits)](config& into, const values& given) {
+    if (!fits(given.front())) return false;
+    place(into) = given.front();
+    return true;
+  };
+  result.show = [=](const config& from) { return place(from); };
+  return result;
+}
+
+template <class Place>
+option list(std::string key, std::string environment, std::string allowed, std::string example, judge fits,
+            Place place, std::string help) {
+  auto result = make_option(std::move(key), "text", std::move(allowed), std::move(help));
+  result.environment = std::move(environment);  // it takes several, separated by commas
+  result.example = std::move(example);
+  result.repeatable = true;
+  result.set = [=, fits = std::move(fits)](config& into, const values& given) {
+    if (!std::ranges::all_of(given, fits)) return false;
+    place(into) = given;
+    return true;
+  };
+  result.show = [=](const config& from) { return joined(place(from)); };
+  return result;
+}
+
+template <class Place>
+option toggle(std::string key, Place place, std::string help) {
+  auto result = make_option(std::move(key), "switch", "true or false", std::move(help));
+  result.hint = ", or on, off, 1, 0";
+  result.set = [=](config& into, const values& given) {
+    const auto value = parse_switch(given.front());
+    if (value) place(into) = *value;
+    return value.has_value();
+  };
+  result.show = [=](const config& from) { return std::string{place(from) ? "true" : "false"}; };
+  return result;
+}
+
+template <class Place>
+option a_rate(std::string key, Place place, std::string help) {
+  auto result = make_option(std::move(key), "rate", "N/s, N/s:BURST, or off", std::move(help));
+  result.example = "100/s:200";
+  result.set = [=](config& into, const values& given) {
+    const auto value = parse_rate(given.front());
+    if (value) place(into) = *value;
+    return value.has_value();
+  };
+  result.show = [=](const config& from) { return to_string(place(from)); };
+  return result;
+}
+
+template <class Place>
+option count(std::string key, std::uint64_t high, Place place, std::string help) {
+  auto result = make_option(std::move(key), "count", "0 to " + std::to_string(high), std::move(help));
+  result.bounds = {0, high, false};
+  result.set = [=](config& into, const values& given) {
+    const auto value = parse_count(given.front());
+    if (!value || *value > high) return false;
+    auto& target = place(into);
+    target = static_cast<std::remove_reference_t<decltype(target)>>(*value);
+    return true;
+  };
+  result.show = [=](const config& from) { return std::to_string(place(from)); };
+  return result;
+}
+
+constexpr std::array<std::pair<std::string_view, forwarded_header>, 3> headers{
+    {{"x-forwarded-for", forwarded_header::x_forwarded_for},
+     {"forwarded", forwarded_header::forwarded},
+     {"none", forwarded_header::none}}};
+
+option forwarded() {
+  auto result = make_option("forwarded-header", "text", "x-forwarded-for, forwarded or none",
+                            "The header in which trusted proxies say who their client is.");
+  result.example = "forwarded";
+  result.set = [](config& into, const values& given) {
+    const auto found =
+        std::ranges::find(headers, given.front(), &std::pair<std::string_view, forwarded_header>::first);
+    if (found != headers.end()) into.server.proxies.header = found->second;
+    return found != headers.end();
+  };
+  result.show = [](const config& from) {
+    const auto found = std::ranges::find(headers, from.server.proxies.header,
+                                         &std::pair<std::string_view, forwarded_header>::second);
+    return std::string{found->first};
+  };
+  return result;
+}
+
+#define SKEIN_PLACE(member) ([](auto& c) -> auto& { return c.member; })
+
+void add_tokens(std::vector<option>& to) {
+  to.push_back(text(
+      "jwt-secret-file", "[ALGORITHM:]FILE with HS256, HS384 or HS512", "HS256:/run/secrets/jwt",
+      [](const std::string& v) { return parse_key_file(v, true, jwt_algorithm::hs256).has_value(); },
+      SKEIN_PLACE(tokens.secret_file),
+      "The secret that JSON Web Tokens are signed with; HS256 unless it says."));
+  to.push_back(list(
+      "jwt-key", "WEBSOCKET_JWT_KEYS", "ALGORITHM:FILE, as RS256:/etc/skein/key.pem", "ES256:/etc/key.pem",
+      [](const std::string& v) { return parse_key_file(v, false).has_value(); },
+      SKEIN_PLACE(tokens.key_files),
+      "A public key or a certificate in PEM for tokens of this one algorithm; give it again for more."));
+  to.push_back(text(
+      "jwks", "a file, https://host[:port]/path, or http:// with a loopback host", "https://id.example/jwks",
+      [](const std::string& v) { return is_url(v) ? detail::parse_http_address(v).has_value() : !v.empty(); },
+      SKEIN_PLACE(tokens.jwks), "A JWK set with the keys of tokens; a URL is asked again for unknown keys."));
+  to.push_back(text("jwks-ca-file", "a file", "/etc/ssl/own.pem", is_not_empty,
+                    SKEIN_PLACE(tokens.jwks_ca_file),
+                    "Certificates in PEM that vouch for the JWK set's server; none: the system's."));
+  to.push_back(list("jwt-issuer", "WEBSOCKET_JWT_ISSUERS", "a text", "https://id.example", is_not_empty,
+                    SKEIN_PLACE(tokens.issuers), "An issuer whose tokens are good; none: any."));
+  to.push_back(list("jwt-audience", "WEBSOCKET_JWT_AUDIENCES", "a text", "chat", is_not_empty,
+                    SKEIN_PLACE(tokens.audiences),
+                    "Whom tokens are for; none: tokens that are for somebody are refused."));
+  to.push_back(toggle("require-auth", SKEIN_PLACE(server.require_authentication),
+                      "Nobody may connect without a token, unless a route says so: 401."));
+  to.push_back(text("token-cookie", "the name of a cookie", "session", is_token,
+                    SKEIN_PLACE(tokens.places.cookie),
+                    "A cookie that may hold the token, for pages of an allowed origin that is listed."));
+  to.push_back(text("token-query", "the name of a parameter", "token", is_token,
+                    SKEIN_PLACE(tokens.places.query),
+                    "A query parameter that may hold the token. Proxies and browsers write those down."));
+  to.push_back(toggle("token-first-message", SKEIN_PLACE(tokens.places.first_message),
+                      "The token may come in the first message, within 10 s; else 4001."));
+}
+
+void add_limits(std::vector<option>& to) {
+  constexpr std::uint64_t many = 10'000'000;
+  to.push_back(a_rate("message-rate", SKEIN_PLACE(server.clients.messages),
+                      "Messages received from a connection; past it an error message, the third time 1008."));
+  to.push_back(count("message-burst", many, SKEIN_PLACE(message_burst),
+                     "Messages that may be received at once; 0: what message-rate says."));
+  to.push_back(a_rate("byte-rate", SKEIN_PLACE(server.clients.bytes),
+                      "Payload bytes received from a connection, as 64KiB/s:1MiB; past it as message-rate."));
+  to.push_back(a_rate("user-rate", SKEIN_PLACE(server.clients.user_messages),
+                      "Messages received from all connections of a user; past it as message-rate."));
+  to.push_back(a_rate("handshake-rate", SKEIN_PLACE(server.clients.handshakes),
+                      "Requests to upgrade from one address; past it 429."));
+  to.push_back(count("connections-per-address", many, SKEIN_PLACE(server.clients.connections_per_address),
+                     "Connections of one address at once; past it 429. 0: no limit."));
+  to.push_back(a_rate("accept-rate", SKEIN_PLACE(server.clients.accepts),
+                      "Requests to upgrade from all addresses together; past it 503."));
+}
+
+void add_proxies(std::vector<option>& to) {
+  to.push_back(list(
+      "trusted-proxy", "WEBSOCKET_TRUSTED_PROXIES", "an address, or a network such as 10.0.0.0/8",
+      "10.0.0.0/8", [](const std::string& v) { return detail::network::parse(v).has_value(); },
+      SKEIN_PLACE(server.proxies.trusted),
+      "Proxies that are believed when they say who their client is; give it again for more."));
+  to.push_back(forwarded());
+  to.push_back(toggle("proxy-protocol", SKEIN_PLACE(server.proxies.proxy_protocol),
+                      "Connections begin with the PROXY protocol, from trusted proxies only."));
+}
+
+#undef SKEIN_PLACE
+
+}  // namespace
+
+void add_security_options(std::vector<option>& to) {
+  add_tokens(to);
+  add_limits(to);
+  add_proxies(to);
+}
+
+}  // namespace skein::app

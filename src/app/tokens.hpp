@@ -1,0 +1,34 @@
+#pragma once
+
+// Tokens as they are configured: the keys are read from their files here.
+
+#include <skein/config.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace skein::app {
+
+/// A key's algorithm and its file.
+struct key_file {
+  jwt_algorithm algorithm{};
+  std::string path;
+};
+
+/// Reads `ALGORITHM:FILE`; `otherwise`, if given, is the algorithm where none is named. Nothing if the
+/// algorithm is none for such keys, or the file's name is empty. `secrets`: the algorithm is of HMAC.
+[[nodiscard]] std::optional<key_file> parse_key_file(std::string_view text, bool secrets,
+                                                     std::optional<jwt_algorithm> otherwise = std::nullopt);
+
+[[nodiscard]] bool is_url(std::string_view text) noexcept;
+
+/// Throws `configuration_error` naming the option and what is wrong with its file; nothing of what is in a
+/// file is in the text.
+[[nodiscard]] std::shared_ptr<token_authenticator> make_tokens(const token_config& from,
+                                                               std::shared_ptr<clock> time,
+                                                               std::function<void(std::string_view)> problem);
+
+}  // namespace skein::app

@@ -1,0 +1,74 @@
+#pragma once
+
+// Who may try to connect, how often, and from where: decided before a request is upgraded.
+
+#include "connection/inbound_guard.hpp"
+#include "security/client_address.hpp"
+#include "security/rate_limit.hpp"
+
+#include <skein/manager.hpp>
+#include <skein/server.hpp>
+
+#include <boost/asio/ip/address.hpp>
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace skein::detail {
+
+/// How many connections each address has. Thread-safe.
+class address_places : public std::enable_shared_from_this<address_places> {
+ public:
+  /// `most` is not zero.
+  explicit address_places(std::size_t most) noexcept : most_(most) {}
+
+  /// A place, given back when the last owner lets go; nothing if the address has as many as it may.
+  [[nodiscard]] std::shared_ptr<void> take(const boost::asio::ip::address& from);
+  [[nodiscard]] std::size_t addresses() const;
+
+ private:
+  using key = std::array<unsigned char, 16>;
+  void give_back(const key& from) noexcept;
+
+  const std::size_t most_;
+  mutable std::mutex mutex_;
+  std::map<key, std::size_t> taken_;
+};
+
+/// The limits of one server for all its clients. Thread-safe.
+class client_gate {
+ public:
+  /// Throws `std::invalid_argument` naming the option that is not allowed.
+  explicit client_gate(const server_options& options);
+
+  /// Why this address may not connect now; nothing if it may.
+  [[nodiscard]] std::optional<std::pair<refusal, refusal_reason>> check(const boost::asio::ip::address& from,
+                                                                        time_point now);
+  /// A place among the address's connections: empty and true where there is no limit.
+  [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_place(const boost::asio::ip::address& from);
+  [[nodiscard]] static std::pair<refusal, refusal_reason> no_place();
+
+  [[nodiscard]] const trusted_proxies& proxies() const noexcept { return proxies_; }
+  /// What a route's connections have to keep to; empty if that is nothing.
+  [[nodiscard]] std::shared_ptr<const inbound_rules> rules(const route_options& route) const;
+
+ private:
+  client_limits limits_;
+  trusted_proxies proxies_;
+  std::mutex mutex_;  // of `accepts_`
+  skein::token_bucket accepts_;
+  std::optional<keyed_buckets> handshakes_;
+  std::shared_ptr<address_places> places_;
+  std::shared_ptr<user_rate> users_;
+};
+
+/// The rules of a route alone, where there is no server.
+[[nodiscard]] std::shared_ptr<const inbound_rules> rules_of(const route_options& route,
+                                                            const client_limits& limits,
+                                                            std::shared_ptr<user_rate> users);
+
+}  // namespace skein::detail

@@ -1,0 +1,63 @@
+#include "http/sign_in.hpp"
+
+#include "http/answer.hpp"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace skein::detail {
+namespace {
+
+refusal unauthorized(std::string text, std::string challenge) {
+  refusal why;
+  why.status = 401;
+  why.text = std::move(text);
+  why.headers.emplace_back("WWW-Authenticate", std::move(challenge));
+  return why;
+}
+
+refusal who_are_you() {
+  return unauthorized("a token is needed\n", "Bearer");
+}
+
+/// RFC 6750 section 3.1. Which check failed is nobody's business.
+refusal bad_token() {
+  return unauthorized("the token was refused\n", R"(Bearer error="invalid_token")");
+}
+
+admission without_identity(const route_entry& route) {
+  if (route.anonymous || route.runs_after_token) return identity{};
+  return who_are_you();
+}
+
+asio::awaitable<admission> by_token(const route_entry& route, const server_options& options,
+                                    const request& asked) {
+  auto& tokens = *options.tokens;
+  auto found = tokens.find(asked, route.options.origin ? *route.options.origin : options.origin);
+  if (auto* const why = std::get_if<refusal>(&found)) co_return std::move(*why);
+  auto& token = std::get<std::optional<std::string>>(found);
+  if (!token) co_return without_identity(route);
+  auto answer = co_await tokens.identify(std::move(*token));
+  if (answer.good()) co_return std::move(answer.who());
+  if (answer.status() == token_status::keys_unavailable)
+    co_return unavailable("no keys to verify tokens with");
+  co_return bad_token();
+}
+
+}  // namespace
+
+asio::awaitable<admission> sign_in(const route_entry& route, const server_options& options,
+                                   const request& asked) {
+  if (!route.options.authenticator) {
+    auto result = co_await by_token(route, options, asked);
+    co_return result;
+  }
+  auto result = co_await route.options.authenticator(asked);
+  const auto* const who = std::get_if<identity>(&result);
+  if (who != nullptr && who->user.empty() && !route.anonymous) co_return who_are_you();
+  co_return result;
+}
+
+}  // namespace skein::detail

@@ -1,0 +1,178 @@
+#include "security/key_source.hpp"
+
+#include "connection/deadline_queue.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace skein::detail {
+namespace {
+
+// While there is no key at all nobody can come in, and waiting a minute for the next attempt helps nobody.
+constexpr auto pause_without_keys = std::chrono::seconds{5};
+
+}  // namespace
+
+/// A coroutine that waits for the running fetch; in its frame, and known to the source as long.
+struct key_source::waiter {
+  explicit waiter(key_source& of) : source(of) {}
+  waiter(const waiter&) = delete;
+  waiter& operator=(const waiter&) = delete;
+  ~waiter() {
+    const std::lock_guard lock{source.mutex_};
+    std::erase(source.waiters_, this);
+  }
+  struct state {
+    wake_slot slot;
+    bool done = false;
+    bool fetched = false;
+  };
+  /// Resumes the waiting coroutine where it runs; destroyed uncalled, because its context goes, it lets go of
+  /// the coroutine too.
+  class wake_up {
+   public:
+    wake_up(std::shared_ptr<state> whom, bool fetched) noexcept : whom_(std::move(whom)), fetched_(fetched) {}
+    wake_up(wake_up&&) noexcept = default;
+    wake_up& operator=(wake_up&&) = delete;
+    ~wake_up() {
+      if (whom_) whom_->slot.abandon();
+    }
+    void operator()() {
+      const auto whom = std::exchange(whom_, nullptr);
+      whom->done = true;
+      whom->fetched = fetched_;
+      whom->slot.wake();
+    }
+
+   private:
+    std::shared_ptr<state> whom_;
+    bool fetched_;
+  };
+  key_source& source;
+  asio::any_io_executor executor;
+  std::shared_ptr<state> shared = std::make_shared<state>();
+};
+
+/// In the frame of a fetch: says that it is over, even if it was destroyed with its context.
+class key_source::running {
+ public:
+  explicit running(key_source& of) noexcept : source_(of) {}
+  running(const running&) = delete;
+  running& operator=(const running&) = delete;
+  ~running() { source_.finish(fetched); }
+  bool fetched = false;
+
+ private:
+  key_source& source_;
+};
+
+key_source::key_source(http_address from, jwks_endpoint how, std::shared_ptr<clock> time,
+                       std::function<void(std::vector<jwt_key>)> use,
+                       std::function<void(std::string_view)> problem)
+    : from_(std::move(from)),
+      how_(std::move(how)),
+      time_(std::move(time)),
+      use_(std::move(use)),
+      problem_(std::move(problem)) {}
+
+bool key_source::loaded() const {
+  const std::lock_guard lock{mutex_};
+  return loaded_.has_value();
+}
+
+std::uint64_t key_source::fetches() const {
+  const std::lock_guard lock{mutex_};
+  return fetches_;
+}
+
+std::uint64_t key_source::failures() const {
+  const std::lock_guard lock{mutex_};
+  return failures_;
+}
+
+bool key_source::may_begin(time_point now) const {
+  if (fetching_) return false;
+  if (!begun_) return true;
+  const auto pause =
+      loaded_ ? how_.pause : std::min<std::chrono::nanoseconds>(how_.pause, pause_without_keys);
+  return now >= deadline_after(*begun_, pause);
+}
+
+void key_source::begin(const asio::any_io_executor& where) {
+  {
+    const std::lock_guard lock{mutex_};
+    const auto now = time_->now();
+    if (!may_begin(now)) return;
+    fetching_ = true;
+    begun_ = now;
+    ++fetches_;
+  }
+  // `fetch` looks at every exception itself.
+  asio::co_spawn(where, fetch(shared_from_this()), [](const std::exception_ptr&) {});
+}
+
+asio::awaitable<bool> key_source::refresh() {
+  const auto keep = shared_from_this();
+  waiter here{*this};
+  here.executor = co_await asio::this_coro::executor;
+  const auto state = here.shared;
+  {
+    const std::lock_guard lock{mutex_};
+    if (!fetching_ && !may_begin(time_->now())) co_return false;
+    waiters_.push_back(&here);
+  }
+  begin(here.executor);
+  while (!state->done) {
+    const bool cancelled = co_await state->slot.wait();
+    if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
+  }
+  co_return state->fetched;
+}
+
+void key_source::refresh_if_old(const asio::any_io_executor& where) {
+  {
+    const std::lock_guard lock{mutex_};
+    if (how_.max_age.count() == 0 || !loaded_ || time_->now() < deadline_after(*loaded_, how_.max_age))
+      return;
+  }
+  begin(where);
+}
+
+void key_source::finish(bool fetched) {
+  const std::lock_guard lock{mutex_};
+  fetching_ = false;
+  if (fetched) {
+    loaded_ = time_->now();
+  } else {
+    ++failures_;
+  }
+  for (auto* const one : std::exchange(waiters_, {})) {
+    asio::post(one->executor, waiter::wake_up{one->shared, fetched});
+  }
+}
+
+asio::awaitable<void> key_source::fetch(std::shared_ptr<key_source> self) {
+  running mine{*self};
+  std::string problem;
+  try {
+    const auto document = co_await fetch_jwks(self->from_, self->how_, *self->time_);
+    auto set = parse_jwks(document, self->how_.format);
+    for (const auto& skipped : set.skipped) {
+      if (!self->problem_) break;
+      self->problem_("key " + std::to_string(skipped.index) +
+                     " of the JWK set is not used: " + std::string{to_string(skipped.why)});
+    }
+    self->use_(std::move(set.keys));
+    mine.fetched = true;
+  } catch (const std::exception& error) {
+    problem = error.what();
+  }
+  if (!mine.fetched && self->problem_)
+    self->problem_("the JWK set could not be fetched from " + self->from_.authority() + ": " + problem);
+}
+
+}  // namespace skein::detail

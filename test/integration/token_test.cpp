@@ -1,0 +1,330 @@
+// Who may connect with which token, and for how long.
+
+#include "tokens.hpp"
+
+#include <doctest/doctest.h>
+
+namespace asio = boost::asio;
+using namespace skein::test;
+using namespace std::string_literals;
+using skein::close_code;
+using skein::refusal_reason;
+
+namespace {
+
+std::string auth_message(const std::string& token) {
+  return text_frame(R"({"type":"auth","token":")" + token + R"("})");
+}
+
+std::string first_text(raw_client& client) {
+  const auto got = client.read_message();
+  return got && got->opcode == op::text ? got->payload : "nothing";
+}
+
+const auto with_first_message = [](skein::token_options& tokens, skein::server_options&) {
+  tokens.places.first_message = true;
+};
+
+}  // namespace
+
+TEST_SUITE("tokens") {
+  TEST_CASE("a token in the Authorization header says who a client is") {
+    token_server one;
+    raw_client client{one.server.port()};
+    REQUIRE(client.open("/who", bearer(token_for("ada"))).status == 101);
+    CHECK(first_text(client) == "you are ada");
+    CHECK(one.tokens->stats().good == 1);
+    CHECK(one.status("authorization: bEARER   " + token_for("ada") + "  \r\n") == 101);
+  }
+
+  TEST_CASE("without a token, or with a bad one, the answer is 401 and says nothing else") {
+    token_server one;
+    const auto nobody = ask(one.server, upgrade_request("/who"));
+    CHECK(nobody.status == 401);
+    CHECK(nobody.header("WWW-Authenticate") == "Bearer");
+    for (const auto& bad : {forged_token(), token_for("ada", 0), "x"s, ""s, token_for("ada") + "x"}) {
+      CAPTURE(bad);
+      const auto answer = ask(one.server, upgrade_request("/who", bearer(bad)));
+      CHECK(answer.status == 401);
+      CHECK(answer.header("WWW-Authenticate") == R"(Bearer error="invalid_token")");
+      CHECK(answer.body == "the token was refused\n");
+    }
+    CHECK(one.status("Authorization: Basic YWRhOmFkYQ==\r\n") == 401);
+    CHECK(refused(one.server, refusal_reason::authentication) == 7);
+    CHECK(one.tokens->stats().refused == 5);
+  }
+
+  TEST_CASE("a browser offers its token as a subprotocol, which is never the one that is chosen") {
+    token_server one{{}, [](skein::server& server) {
+                       skein::route_options how;
+                       how.subprotocols = {"chat.v1"};
+                       server.route("/chat", say_subprotocol, std::move(how));
+                     }};
+    const auto token = "skein.jwt." + token_for("ada");
+    const auto chosen = [&](std::string_view path, const std::string& offered) {
+      const auto answer =
+          ask(one.server, upgrade_request(path, "Sec-WebSocket-Protocol: " + offered + "\r\n"));
+      CHECK(answer.status == 101);
+      return answer.header("Sec-WebSocket-Protocol");
+    };
+    CHECK(chosen("/chat", "chat.v1, " + token) == "chat.v1");
+    CHECK(chosen("/chat", token + ",chat.v1,skein.auth") == "chat.v1");
+    CHECK(chosen("/who", "skein.auth, " + token) == "skein.auth");
+    CHECK(chosen("/who", token) == "");
+    CHECK(one.status("Sec-WebSocket-Protocol: skein.auth, skein.jwt." + forged_token() + "\r\n") == 401);
+    CHECK(one.status("Sec-WebSocket-Protocol: skein.auth\r\n") == 401);
+  }
+
+  TEST_CASE("a cookie counts only for pages of an origin that is listed") {
+    token_server one{[](skein::token_options& tokens, skein::server_options& where) {
+      tokens.places.cookie = "session";
+      where.origin.allowed = {"https://a.example", "*"};
+    }};
+    const auto cookie = "Cookie: theme=dark; session=" + token_for("ada") + "; x=y\r\n";
+    CHECK(one.status("Origin: https://a.example\r\n" + cookie) == 101);
+    CHECK(one.status("Origin: https://b.example\r\n" + cookie) == 401);
+    CHECK(one.status(cookie) == 401);
+    CHECK(one.status("Origin: https://a.example\r\nCookie: session=" + forged_token() + "\r\n") == 401);
+    CHECK(one.status("Origin: https://a.example\r\nCookie: SESSION=" + token_for("ada") + "\r\n") == 401);
+    // A browser sends its cookies with every request: another token goes before, and is no second one.
+    CHECK(one.status("Origin: https://a.example\r\n" + cookie + bearer(token_for("bob"))) == 101);
+    token_server off{[](skein::token_options&, skein::server_options& where) {
+      where.origin.allowed = {"https://a.example"};
+    }};
+    CHECK(off.status("Origin: https://a.example\r\n" + cookie) == 401);
+  }
+
+  TEST_CASE("a query parameter counts only where it is switched on") {
+    const auto path = "/who?a=b&tok%65n=" + token_for("ada");
+    token_server off;
+    CHECK(off.status("", path) == 401);
+    token_server on{
+        [](skein::token_options& tokens, skein::server_options&) { tokens.places.query = "token"; }};
+    CHECK(on.status("", path) == 101);
+    CHECK(on.status("", "/who?token=" + forged_token()) == 401);
+  }
+
+  TEST_CASE("handlers, and what they log, never see a token") {
+    const auto all = [](skein::token_options& tokens, skein::server_options& where) {
+      tokens.places.query = "token";
+      tokens.places.cookie = "session";
+      where.origin.allowed = {"https://a.example"};
+    };
+    token_server one{all, [](skein::server& server) {
+                       server.route("/request", [](skein::connection& client) -> asio::awaitable<void> {
+                         std::string text{client.request().target()};
+                         for (const auto& [name, value] : client.request().headers())
+                           text.append("|").append(name).append("=").append(value);
+                         co_await client.write(skein::message::text(std::move(text)));
+                       });
+                     }};
+    const auto seen = [&](std::string_view path, const std::string& headers) {
+      raw_client client{one.server.port()};
+      CHECK(client.open(path, headers).status == 101);
+      return first_text(client);
+    };
+    const auto token = token_for("ada");
+    const auto query = seen("/request?a=b&token=" + token + "&c=d", "");
+    CHECK(query.starts_with("/request?a=b&token=-&c=d|"));
+    for (const auto& text :
+         {query, seen("/request", bearer(token)),
+          seen("/request", "Sec-WebSocket-Protocol: skein.auth, skein.jwt." + token + "\r\n"),
+          seen("/request", "Origin: https://a.example\r\nCookie: a=b; session=" + token + "\r\n")})
+      CHECK(text.find(token.substr(token.size() - 20)) == std::string::npos);
+    CHECK(ask(one.server, get("/ws/stats")).body.find(token.substr(0, 20)) == std::string::npos);
+  }
+
+  TEST_CASE("two tokens are one too many") {
+    token_server one;
+    CHECK(one.status(bearer(token_for("ada")) + bearer(token_for("ada"))) == 400);
+    CHECK(one.status(bearer(token_for("ada")) + "Sec-WebSocket-Protocol: skein.jwt." + token_for("ada") +
+                     "\r\n") == 400);
+  }
+
+  TEST_CASE("anonymous clients are let in only where a route says so") {
+    const auto routes = [](skein::server& server) {
+      skein::route_options open;
+      open.anonymous = true;
+      server.route("/open", say_who_then_echo, open);
+      skein::route_options own;
+      own.authenticator = [](const skein::request&) -> asio::awaitable<skein::admission> {
+        co_return skein::identity{};
+      };
+      server.route("/own", say_who_then_echo, own);
+    };
+    token_server one{{}, routes};
+    CHECK(one.status("", "/open") == 101);
+    CHECK(one.status("", "/own") == 401);  // its authenticator found nobody
+    // Whoever says who they are must be right, even there.
+    CHECK(one.status(bearer(forged_token()), "/open") == 401);
+    raw_client ada{one.server.port()};
+    REQUIRE(ada.open("/open", bearer(token_for("ada"))).status == 101);
+    CHECK(first_text(ada) == "you are ada");
+
+    token_server lax{
+        [](skein::token_options&, skein::server_options& where) { where.require_authentication = false; },
+        [](skein::server& server) {
+          skein::route_options strict;
+          strict.anonymous = false;
+          server.route("/strict", say_who_then_echo, strict);
+        }};
+    CHECK(lax.status("") == 101);
+    CHECK(lax.status("", "/strict") == 401);
+    CHECK(ask(one.server, get("/healthz")).status == 200);
+  }
+
+  TEST_CASE("a server that requires what nothing can give does not start") {
+    skein::server_options where;
+    where.require_authentication = true;
+    skein::server one{skein::make_manager(quiet_options()), where};
+    CHECK_THROWS_AS(one.route("/echo", echo), std::invalid_argument);
+    skein::route_options open;
+    open.anonymous = true;
+    CHECK_NOTHROW(one.route("/open", echo, open));
+  }
+
+  TEST_CASE("a connection ends 25 seconds after its token, not a moment before") {
+    token_server one;
+    raw_client client{one.server.port()};
+    REQUIRE(client.open("/who", bearer(token_for("ada", 60))).status == 101);
+    CHECK(first_text(client) == "you are ada");
+    one.time->advance(60s + 25s - 1ms);
+    CHECK(is_open(client));
+    one.time->advance(1ms);
+    const auto end = client.read_message();
+    REQUIRE(end);
+    CHECK(end->opcode == op::close);
+    CHECK(close_code_of(end->payload) == 4001);
+    CHECK(end->payload.substr(2) == "token expired");
+    client.send(close_frame(4001));
+    CHECK(client.read_to_end() == stream_end::closed);
+    CHECK(one.server.stats().token_expiries == 1);
+  }
+
+  TEST_CASE("a token that is good for ever does not end its connection") {
+    token_server one;
+    raw_client client{one.server.port()};
+    REQUIRE(client.open("/who", bearer(token_for("ada", 250'000'000'000))).status ==
+            101);  // in the year 9952
+    CHECK(first_text(client) == "you are ada");
+    one.time->advance(24h * 365);
+    CHECK(is_open(client));
+  }
+
+  TEST_CASE("a newer token of the same user renews a connection in place") {
+    std::shared_ptr<skein::token_authenticator> tokens;
+    token_server one{{}, [&tokens](skein::server& server) {
+                       server.route("/renew", [&tokens](skein::connection& client) -> asio::awaitable<void> {
+                         while (auto got = co_await client.read()) {
+                           auto answer = co_await tokens->refresh(client, std::string{got->payload()});
+                           const auto text = std::to_string(static_cast<int>(answer.status()));
+                           co_await client.write(skein::message::text(text));
+                         }
+                       });
+                     }};
+    tokens = one.tokens;
+    raw_client client{one.server.port()};
+    REQUIRE(client.open("/renew", bearer(token_for("ada", 60))).status == 101);
+    const auto refresh = [&](const std::string& token) {
+      client.send(text_frame(token));
+      return first_text(client);
+    };
+    one.time->advance(80s);  // in the grace
+    CHECK(refresh(forged_token()) == "2");
+    CHECK(refresh(token_for("bob", 200)) == "3");
+    CHECK(refresh(token_for("ada", 120)) == "1");
+    one.time->advance(120s - 80s + 25s - 1ms);
+    CHECK(refresh(token_for("ada", 300)) == "1");
+    CHECK(refresh(token_for("ada", 200)) == "1");  // the last one counts, even if it ends sooner
+    one.time->advance(200s - 145s + 25s + 1ms);
+    const auto end = client.read_message();
+    REQUIRE(end);
+    CHECK(close_code_of(end->payload) == 4001);
+  }
+
+  TEST_CASE("the first message may bring the token, and only then is anything sent") {
+    token_server one{with_first_message};
+    raw_client client{one.server.port()};
+    REQUIRE(client.open("/who").status == 101);
+    CHECK(eventually([&] { return one.server.stats().active == 1; }));
+    // Whoever has not said who they are gets no broadcast, and nobody is told of them.
+    const auto report = await(one.server.manager().broadcast(skein::message::text("secret")));
+    CHECK(report.matched == 0);
+    CHECK(one.server.opened().empty());
+    client.send(auth_message(token_for("ada", 60)) + text_frame("hello"));
+    CHECK(first_text(client) ==
+          R"({"type":"authenticated","user":"ada","expires_at":)" + std::to_string(long_ago + 85) + "}");
+    CHECK(first_text(client) == "you are ada");
+    CHECK(first_text(client) == "hello");
+    CHECK(one.server.opened().size() == 1);
+    CHECK(await(one.server.manager().broadcast(skein::message::text("news"))).matched == 1);
+    CHECK(first_text(client) == "news");
+    one.time->advance(85s);
+    const auto end = client.read_message();
+    REQUIRE(end);
+    CHECK(close_code_of(end->payload) == 4001);
+  }
+
+  TEST_CASE("a token in the handshake needs no first message, and a bad one is not asked for again") {
+    token_server one{with_first_message};
+    raw_client client{one.server.port()};
+    REQUIRE(client.open("/who", bearer(token_for("ada"))).status == 101);
+    CHECK(first_text(client) == "you are ada");
+    CHECK(one.status(bearer(forged_token())) == 401);
+  }
+
+  TEST_CASE("a first message that is anything else ends the connection") {
+    token_server one{with_first_message};
+    struct row {
+      std::string sent;
+      int code;
+    };
+    const auto good = token_for("ada");
+    const std::vector<row> rows{
+        {text_frame("hello"), 1008},
+        {text_frame(""), 1008},
+        {binary_frame(R"({"type":"auth","token":")" + good + R"("})"), 1008},
+        {text_frame(R"({"type":"auth"})"), 1008},
+        {text_frame(R"({"type":"auth","token":1})"), 1008},
+        {text_frame(R"({"type":"subscribe","token":")" + good + R"("})"), 1008},
+        {text_frame(R"({"type":"auth","more":1,"token":")" + good + R"("})"), 1008},
+        {text_frame(R"([[[[[[[[{"type":"auth"}]]]]]]]])"), 1008},
+        {auth_message(""), 4001},
+        {auth_message(forged_token()), 4001},
+        {auth_message(token_for("ada", 0)), 4001},
+    };
+    for (const auto& [sent, code] : rows) {
+      CAPTURE(sent);
+      raw_client client{one.server.port()};
+      REQUIRE(client.open("/who").status == 101);
+      client.send(sent + auth_message(good));  // too late
+      const auto got = client.read_message();
+      REQUIRE(got);
+      REQUIRE(got->opcode == op::close);
+      CHECK(static_cast<int>(close_code_of(got->payload)) == code);
+    }
+    CHECK(refused(one.server, refusal_reason::authentication) == rows.size());
+    CHECK(one.server.opened().empty());
+    CHECK(one.server.closed().empty());
+  }
+
+  TEST_CASE("a token that does not come within ten seconds is not waited for") {
+    token_server one{with_first_message};
+    raw_client client{one.server.port()};
+    raw_client fast{one.server.port()};
+    REQUIRE(client.open("/who").status == 101);
+    REQUIRE(fast.open("/who").status == 101);
+    CHECK(eventually([&] { return one.server.stats().open == 2; }));
+    one.time->advance(10s - 1ms);
+    fast.send(auth_message(token_for("ada")));
+    CHECK(first_text(fast).starts_with(R"({"type":"authenticated")"));
+    CHECK(first_text(fast) == "you are ada");
+    one.time->advance(1ms);
+    const auto end = client.read_message();
+    REQUIRE(end);
+    CHECK(close_code_of(end->payload) == 4001);
+    CHECK(is_open(fast));
+    client.close();
+    CHECK(eventually([&] { return refused(one.server, refusal_reason::authentication) == 1; }));
+  }
+}
