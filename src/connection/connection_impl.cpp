@@ -35,7 +35,6 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
     particulars_ = std::make_unique<const particulars>(std::move(parts.user), std::move(parts.subprotocol));
   }
   if (!parts.response.empty()) channel_.push_control(parts.response);
-  host_->counters.open.add();
 }
 
 connection_impl::~connection_impl() {
@@ -60,14 +59,17 @@ class connection_impl::handler_end {
 };
 
 void connection_impl::start() {
-  // It may be closing already.
-  if (is_open()) {
-    heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
-    if (heartbeat_.due() != time_point::max()) host_->set_deadline_no_later(*this, heartbeat_.due());
-  }
-  if (channel_.anything_to_write()) mark();
   const auto keep = self();
-  read_loop(keep);
+  guarded([&] {
+    // It may be closing already.
+    if (is_open()) {
+      heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
+      if (heartbeat_.due() != time_point::max()) host_->set_deadline_no_later(*this, heartbeat_.due());
+    }
+    if (channel_.anything_to_write()) mark();
+    read_loop(keep);
+  });
+  on_part_done();  // if there was no memory for the loop
   try {
     asio::co_spawn(host_->executor(), (*runs_)(*this), handler_end{keep});
   } catch (...) {  // of a handler that is no coroutine, or for want of memory
@@ -88,11 +90,13 @@ void connection_impl::on_handler_done(const std::exception_ptr& error) {
       cancelled = false;
     }
   }
-  if (error && !cancelled) {
-    host_->counters.handler_exceptions.add();
-    host_->problem("handler of " + *route_ + " threw: " + what_of(error));
-  }
-  begin_close(closed_by::local, error ? close_code::internal_error : close_code::normal, {});
+  guarded([&] {
+    if (error && !cancelled) {
+      host_->counters.handler_exceptions.add();
+      host_->problem("handler of " + *route_ + " threw: " + what_of(error));
+    }
+    begin_close(closed_by::local, error ? close_code::internal_error : close_code::normal, {});
+  });
   on_part_done();
 }
 
@@ -126,6 +130,7 @@ class connection_impl::input_wait {
 };
 
 loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
+  self->reading_ = true;
   while (!self->over()) {
     const auto what = co_await input_wait(*self);
     self->go_on(what);
@@ -184,15 +189,9 @@ void connection_impl::announce_end() {
   if (!std::exchange(announced_, true)) host_->on_ended(*this);
 }
 
-/// What fails in a loop, for want of memory, ends its connection and no other.
-template <class Step>
-void connection_impl::guarded(Step step) noexcept {
-  try {
-    step();
-  } catch (...) {
-    host_->problem("a connection failed: " + what_of(std::current_exception()));
-    end(true);
-  }
+void connection_impl::fail(const std::exception_ptr& error) noexcept {
+  host_->problem("a connection failed: " + what_of(error));
+  end(true);
 }
 
 void connection_impl::feed_backlog() {
