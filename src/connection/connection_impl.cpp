@@ -190,7 +190,10 @@ void connection_impl::announce_end() {
 }
 
 void connection_impl::fail(const std::exception_ptr& error) noexcept {
-  host_->problem("a connection failed: " + what_of(error));
+  try {
+    host_->problem("a connection failed: " + what_of(error));
+  } catch (...) {  // no memory for the line either
+  }
   end(true);
 }
 
