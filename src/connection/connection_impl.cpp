@@ -38,7 +38,6 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
     set_user(std::move(parts.user));
   }
   if (!parts.response.empty()) channel_.push_control(parts.response);
-  host_->counters.open.add();
 }
 
 connection_impl::~connection_impl() {
@@ -63,15 +62,18 @@ class connection_impl::handler_end {
 };
 
 void connection_impl::start() {
-  // It may be closing already.
-  if (is_open()) {
-    heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
-    const auto first = std::min(heartbeat_.due(), user_due());
-    if (first != time_point::max()) host_->set_deadline_no_later(*this, first);
-  }
-  if (channel_.anything_to_write()) mark();
   const auto keep = self();
-  read_loop(keep);
+  guarded([&] {
+    // It may be closing already.
+    if (is_open()) {
+      heartbeat_.start(host_->now(), host_->beats(), spread_of(id_));
+      const auto first = std::min(heartbeat_.due(), user_due());
+      if (first != time_point::max()) host_->set_deadline_no_later(*this, first);
+    }
+    if (channel_.anything_to_write()) mark();
+    read_loop(keep);
+  });
+  on_part_done();  // if there was no memory for the loop
   try {
     asio::co_spawn(host_->executor(), (*runs_)(*this), handler_end{keep});
   } catch (...) {  // of a handler that is no coroutine, or for want of memory
@@ -92,11 +94,13 @@ void connection_impl::on_handler_done(const std::exception_ptr& error) {
       cancelled = false;
     }
   }
-  if (error && !cancelled) {
-    host_->counters.handler_exceptions.add();
-    host_->problem("handler of " + *route_ + " threw: " + what_of(error));
-  }
-  begin_close(closed_by::local, error ? close_code::internal_error : close_code::normal, {});
+  guarded([&] {
+    if (error && !cancelled) {
+      host_->counters.handler_exceptions.add();
+      host_->problem("handler of " + *route_ + " threw: " + what_of(error));
+    }
+    begin_close(closed_by::local, error ? close_code::internal_error : close_code::normal, {});
+  });
   on_part_done();
 }
 
@@ -130,6 +134,7 @@ class connection_impl::input_wait {
 };
 
 loop connection_impl::read_loop(std::shared_ptr<connection_impl> self) {
+  self->reading_ = true;
   while (!self->over()) {
     const auto what = co_await input_wait(*self);
     self->go_on(what);
@@ -190,15 +195,12 @@ void connection_impl::announce_end() {
   host_->on_ended(*this);
 }
 
-/// What fails in a loop, for want of memory, ends its connection and no other.
-template <class Step>
-void connection_impl::guarded(Step step) noexcept {
+void connection_impl::fail(const std::exception_ptr& error) noexcept {
   try {
-    step();
-  } catch (...) {
-    host_->problem("a connection failed: " + what_of(std::current_exception()));
-    end(true);
+    host_->problem("a connection failed: " + what_of(error));
+  } catch (...) {  // no memory for the line either
   }
+  end(true);
 }
 
 void connection_impl::feed_backlog() {

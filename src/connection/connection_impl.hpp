@@ -90,9 +90,9 @@ class connection_impl final : public connection, private protocol_sink, private 
   };
   /// Gives a message to the send channel. `who` is told what becomes of it if, and only if, the verdict is
   /// `queued`.
-  verdict offer(frame_block* frame, overflow policy, const std::string* key, outcome_sink* who);
+  verdict offer(frame_block* frame, overflow policy, const std::string* key, outcome_sink* who) noexcept;
   /// Writes what is waiting.
-  void flush();
+  void flush() noexcept;
   void begin_close(closed_by by, close_code code, std::string_view text);
   /// Closes the connection as a slow consumer's.
   void evict();
@@ -192,8 +192,16 @@ class connection_impl final : public connection, private protocol_sink, private 
   [[nodiscard]] bool may_feed_backlog() const noexcept;
   void read_once();
   void feed_backlog();
+  /// What fails, for want of memory, ends its connection and no other.
   template <class Step>
-  void guarded(Step step) noexcept;
+  void guarded(Step step) noexcept {
+    try {
+      step();
+    } catch (...) {
+      fail(std::current_exception());
+    }
+  }
+  void fail(const std::exception_ptr& error) noexcept;
   /// Whether the pong may have come unseen, because the handler does not read.
   [[nodiscard]] bool pong_may_be_unread(time_point now) const noexcept;
   /// Feeds the engine and wakes the handler; returns how many bytes were of use.
@@ -215,6 +223,10 @@ class connection_impl final : public connection, private protocol_sink, private 
 
   [[nodiscard]] bool over() const noexcept { return state_.load(std::memory_order_relaxed) == state::ended; }
   void mark();
+  /// `taken` once the channel has the message.
+  verdict offer_to_channel(frame_block* frame, overflow policy, const std::string* key, outcome_sink* who,
+                           bool& taken);
+  void write_waiting();
   void stall(bool progress);
   void leave_open(closed_by by, close_code code, std::string_view text);
   void discard_waiting();
@@ -244,7 +256,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool input_ended_ = false;        // there is nothing more to read, but something to write
   bool admitting_ = false;
   bool flushing_ = false;
-  bool reading_ = true;   // the read loop runs, or is about to
+  bool reading_ = false;  // the read loop runs
   bool writing_ = false;  // the write loop runs
   bool handler_done_ = false;
   bool announced_ = false;  // the host knows of the end

@@ -50,10 +50,10 @@ class deadline_queue {
 
   void set(deadline_entry& entry, time_point when) {
     if (entry.queue_ == nullptr) {
+      heap_.push_back(&entry);  // first, because it may throw
       entry.queue_ = this;
       entry.when_ = when;
-      entry.index_ = heap_.size();
-      heap_.push_back(&entry);
+      entry.index_ = heap_.size() - 1;
       up(entry.index_);
       return;
     }

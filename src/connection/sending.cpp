@@ -17,7 +17,19 @@ constexpr int max_writes_at_once = 8;
 }  // namespace
 
 connection_impl::verdict connection_impl::offer(frame_block* frame, overflow policy, const std::string* key,
-                                                outcome_sink* who) {
+                                                outcome_sink* who) noexcept {
+  bool taken = false;
+  try {
+    return offer_to_channel(frame, policy, key, who, taken);
+  } catch (...) {
+    fail(std::current_exception());  // which settles what the channel has
+    return {taken ? outcome::queued : outcome::closed};
+  }
+}
+
+connection_impl::verdict connection_impl::offer_to_channel(frame_block* frame, overflow policy,
+                                                           const std::string* key, outcome_sink* who,
+                                                           bool& taken) {
   if (!is_open()) return {outcome::closed};
   send_channel::item item;
   item.frame = frame_ref{frame};
@@ -38,6 +50,7 @@ connection_impl::verdict connection_impl::offer(frame_block* frame, overflow pol
     bytes_before = channel_.bytes();
     const auto admitted = policy == overflow::conflate && key != nullptr ? channel_.push(item, *key, replaced)
                                                                          : channel_.push(item);
+    taken = admitted != send_channel::admission::full;
     if (admitted == send_channel::admission::queued) {
       host_->counters.queued_messages.add();
       break;
@@ -89,7 +102,11 @@ void connection_impl::mark() {
   if (!marked && !stalled_) host_->mark(*this);
 }
 
-void connection_impl::flush() {
+void connection_impl::flush() noexcept {
+  guarded([this] { write_waiting(); });
+}
+
+void connection_impl::write_waiting() {
   if (stalled_ || over()) return;
   flushing_ = true;
   std::array<iovec, max_buffers> buffers;

@@ -22,6 +22,11 @@ void broadcast_total::add(const delivery_report& part) {
   if (--parts_left_ == 0) resume();
 }
 
+void broadcast_total::blame(std::exception_ptr why) noexcept {
+  const std::lock_guard lock{mutex_};
+  if (!failure_) failure_ = std::move(why);
+}
+
 void broadcast_total::cancel() {
   const std::lock_guard lock{mutex_};
   resume();
@@ -33,15 +38,24 @@ void broadcast_total::resume() {
 
 std::optional<delivery_report> broadcast_total::report() const {
   const std::lock_guard lock{mutex_};
-  return parts_left_ == 0 ? std::optional{report_} : std::nullopt;
+  if (parts_left_ > 0) return std::nullopt;
+  if (failure_) std::rethrow_exception(failure_);
+  return report_;
 }
 
 void broadcast_part::start(host& where, std::shared_ptr<broadcast_total> total, frame_block* frame,
-                           const delivery& how, time_point deadline, const audience_ref& whom) {
-  auto* part = new broadcast_part{where, std::move(total)};
-  static_cast<shard&>(where).deliver(frame, how, part, whom.get());
+                           const delivery& how, time_point deadline, const audience_ref& whom) noexcept {
+  broadcast_part* part = nullptr;
+  try {
+    part = new broadcast_part{where, total};
+    static_cast<shard&>(where).deliver(frame, how, part, whom.get());
+    if (part->outstanding_ > 0 && deadline != time_point::max()) where.set_deadline(*part, deadline);
+  } catch (...) {  // for want of memory
+    total->blame(std::current_exception());
+    if (!part) return total->add({});
+    part->report();
+  }
   part->started_ = true;
-  if (part->outstanding_ > 0 && deadline != time_point::max()) where.set_deadline(*part, deadline);
   part->finish_if_done();
 }
 
@@ -63,7 +77,7 @@ void broadcast_part::settle(outcome what, bool replaced) noexcept {
 }
 
 void broadcast_part::on_deadline(time_point) {
-  report_.pending = outstanding_;
+  report_.pending += outstanding_;
   report();
 }
 
@@ -97,6 +111,16 @@ class remote_part {
   ~remote_part() {
     if (total_) total_->add({});
   }
+  /// Posts itself.
+  void send() noexcept {
+    const auto where = shard_;
+    const auto total = total_;
+    try {
+      where->post(std::move(*this));
+    } catch (...) {
+      total->blame(std::current_exception());
+    }
+  }
   void operator()() {
     broadcast_part::start(*shard_, std::exchange(total_, nullptr), what_.block(), how_, deadline_, whom_);
   }
@@ -119,18 +143,22 @@ asio::awaitable<delivery_report> deliver_to_all(const std::vector<std::shared_pt
   const auto deadline =
       how.deadline().count() > 0 ? deadline_after(begun, how.deadline()) : time_point::max();
   const auto total = std::make_shared<broadcast_total>(shards.size(), co_await asio::this_coro::executor);
-  // The shards are looked at before the wait only: whoever owns the list may go meanwhile.
+  // The shards are looked at before the wait only: whoever owns the list may go meanwhile. What takes memory
+  // is done before it too, where it may throw.
+  std::vector<remote_part> elsewhere;
+  elsewhere.reserve(shards.size());
+  for (const auto& one : shards) {
+    if (!one->running_here()) elsewhere.emplace_back(one, total, what, how, deadline, whom);
+  }
   co_await suspend<void()>([&](auto handler) {
     if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
       slot.assign([total](asio::cancellation_type) { total->cancel(); });
     }
     total->on_complete(resumption<void()>{std::move(handler)});
+    for (auto& one : elsewhere) one.send();
+    elsewhere.clear();
     for (const auto& one : shards) {
-      if (one->running_here()) {
-        broadcast_part::start(*one, total, what.block(), how, deadline, whom);
-      } else {
-        one->post(remote_part{one, total, what, how, deadline, whom});
-      }
+      if (one->running_here()) broadcast_part::start(*one, total, what.block(), how, deadline, whom);
     }
   });
   auto report = total->report();
@@ -145,7 +173,13 @@ void post_to_all(const std::vector<std::shared_ptr<shard>>& shards, const prepar
     if (one->running_here()) {
       one->deliver(what.block(), how, nullptr, whom.get());
     } else {
-      one->post([one, what, how, whom] { one->deliver(what.block(), how, nullptr, whom.get()); });
+      one->post([one, what, how, whom] {
+        try {
+          one->deliver(what.block(), how, nullptr, whom.get());
+        } catch (...) {
+          one->problem("a message was not delivered: " + what_of(std::current_exception()));
+        }
+      });
     }
   }
 }

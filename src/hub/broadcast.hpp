@@ -12,6 +12,7 @@
 #include <skein/message.hpp>
 
 #include <atomic>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -37,11 +38,13 @@ class broadcast_total {
 
   /// Called once by each part, on its shard.
   void add(const delivery_report& part);
+  /// Before `add`, of a part that could not be delivered.
+  void blame(std::exception_ptr why) noexcept;
   /// Completes when every part has been added, or at `cancel`. One caller, before any part is started.
   void on_complete(resumption<void()> waiter) { waiter_ = std::move(waiter); }
   /// Nobody wants to know any more.
   void cancel();
-  /// Nothing before every part has been added.
+  /// Nothing before every part has been added. Throws what a part failed with.
   [[nodiscard]] std::optional<delivery_report> report() const;
 
  private:
@@ -49,6 +52,7 @@ class broadcast_total {
 
   mutable std::mutex mutex_;  // taken once for each shard, not for each message
   delivery_report report_;
+  std::exception_ptr failure_;  // the first
   std::size_t parts_left_;
   asio::any_io_executor resume_on_;
   resumption<void()> waiter_;
@@ -60,7 +64,7 @@ class broadcast_part final : public outcome_sink, private deadline_entry {
  public:
   /// Runs the delivery on this shard; the result goes to `total`.
   static void start(host& where, std::shared_ptr<broadcast_total> total, frame_block* frame,
-                    const delivery& how, time_point deadline, const audience_ref& whom);
+                    const delivery& how, time_point deadline, const audience_ref& whom) noexcept;
 
   void count_matched() noexcept { ++report_.matched; }
   void count_queued() noexcept { ++outstanding_; }

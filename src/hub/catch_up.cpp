@@ -46,16 +46,18 @@ bool shard::hold_back(connection_impl& to, frame_block* frame, const delivery& h
     if (whom.number != 0) forget(to, *state);  // numbers come in order: nothing older can follow
     return false;
   }
-  if (part) {
+  const auto count = [part] {
+    if (!part) return;
     part->count_matched();
     part->count_queued();
-  }
+  };
   const auto size = frame->payload().size();
   const bool fits = state->waiting.size() < limits().send_queue_messages &&
                     size <= limits().send_queue_bytes - std::min(state->bytes, limits().send_queue_bytes);
   if (!fits && whom.number == 0) {
     // It is kept nowhere else. A client that is still told of the past cannot keep up with the present.
     const bool evicts = how.policy() == overflow::evict;
+    count();
     if (part) {
       if (evicts) part->count_evicted();
       part->settle(evicts ? outcome::closed : outcome::dropped, false);
@@ -72,11 +74,13 @@ bool shard::hold_back(connection_impl& to, frame_block* frame, const delivery& h
     std::erase_if(state->waiting, [](const auto& each) { return each.number != 0; });
     state->bytes = 0;
     for (const auto& each : state->waiting) state->bytes += each.what->payload().size();
+    count();
     if (part) part->settle(outcome::pending, false);
     return true;
   }
-  state->bytes += size;
   state->waiting.push_back({frame_ref{frame}, how.policy(), how.key(), part, whom.number, whom.epoch});
+  state->bytes += size;
+  count();
   return true;
 }
 

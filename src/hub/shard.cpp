@@ -65,14 +65,12 @@ void shard::pulse::on_deadline(time_point now) {
 // --- Registry ---
 
 std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_parts parts) {
-  std::uint32_t place = 0;
+  // What may fail for want of memory comes first, and leaves a place that is free.
   if (free_slots_.empty()) {
-    place = static_cast<std::uint32_t>(slots_.size());
     slots_.emplace_back();
-  } else {
-    place = free_slots_.back();
-    free_slots_.pop_back();
+    free_slots_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
   }
+  const auto place = free_slots_.back();
   auto& entry = slots_[place];
   ++entry.generation;
   const connection_id id = static_cast<connection_id>(entry.generation) << (shard_bits + place_bits) |
@@ -82,6 +80,8 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   parts.where = shared_from_this();
   auto opened = std::make_shared<connection_impl>(id, &*known, std::move(parts));
   entry.registered = opened.get();
+  free_slots_.pop_back();
+  counters.open.add();
   counters.total.add();
   shared_->alive.fetch_add(1);
   if (opened->admitted()) on_admitted(*opened);
@@ -151,8 +151,8 @@ void shard::on_joined(connection_impl& who) noexcept {
 
 void shard::mark(connection_impl& who) {
   if (!who.marked) {
-    who.marked = true;
     marked_.push_back(&who);
+    who.marked = true;
   }
   ++marks_;
   if (!turn_posted_) {
@@ -162,9 +162,9 @@ void shard::mark(connection_impl& who) {
 }
 
 void shard::post_end_turn() {
+  asio::post(executor(), [self = shared_from_this()] { self->end_turn(); });
   turn_posted_ = true;
   marks_seen_ = marks_;
-  asio::post(executor(), [self = shared_from_this()] { self->end_turn(); });
 }
 
 void shard::end_turn() {
@@ -172,8 +172,11 @@ void shard::end_turn() {
   // again, but not for ever.
   if ((marks_ != marks_seen_ || looks_ == 0) && looks_ < max_looks) {
     ++looks_;
-    post_end_turn();
-    return;
+    try {
+      post_end_turn();
+      return;
+    } catch (...) {  // for want of memory: then it ends now
+    }
   }
   turn_posted_ = false;
   flushing_.swap(marked_);

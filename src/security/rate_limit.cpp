@@ -26,6 +26,7 @@ std::optional<std::uint32_t> take_number(std::string_view& text) noexcept {
     if (!text.starts_with(name)) continue;
     text.remove_prefix(name.size());
     number <<= shift;  // 32 bits by 30 at most
+    break;             // a second unit is no part of a number, and its shift could overflow
   }
   if (number > most) return std::nullopt;
   return static_cast<std::uint32_t>(number);

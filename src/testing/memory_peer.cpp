@@ -167,8 +167,9 @@ std::unique_ptr<memory_peer> connect(manager& hub, handler what, request with, i
   auto ticket = known->shared()->admit();
   if (!ticket) throw boost::system::system_error{make_error_code(errc::connection_limit)};
   auto& shard = *known->shards().front();
+  auto pipe = std::make_shared<detail::memory_pipe>(shard.executor());
   std::unique_ptr<memory_peer> peer{new memory_peer};
-  peer->impl_->pipe = std::make_shared<detail::memory_pipe>(shard.executor());
+  peer->impl_->pipe = std::move(pipe);
 
   // The handshake goes through the engine like any other; only the HTTP server is left out.
   const request opening{"GET",

@@ -46,7 +46,12 @@ class memory_transport final : public skein::detail::transport {
     for (const auto& buffer : buffers) {
       const auto room = pipe_->capacity - std::min(pipe_->capacity, pipe_->to_peer.size());
       const auto n = std::min(room, buffer.iov_len);
-      pipe_->to_peer.append(static_cast<const char*>(buffer.iov_base), n);
+      try {
+        pipe_->to_peer.append(static_cast<const char*>(buffer.iov_base), n);
+      } catch (...) {
+        ec = asio::error::no_memory;
+        return 0;
+      }
       written += n;
       if (n < buffer.iov_len) break;
     }

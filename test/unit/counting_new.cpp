@@ -12,6 +12,17 @@
 
 namespace {
 thread_local counting::count counted;
+thread_local std::size_t until_failure = 0;
+thread_local bool failed = false;
+}  // namespace
+
+void counting::let_fail(std::size_t number) noexcept {
+  until_failure = number;
+  failed = false;
+}
+
+bool counting::has_failed() noexcept {
+  return failed;
 }
 
 counting::count counting::so_far() noexcept {
@@ -26,6 +37,10 @@ const bool counting::counts = true;
 void* operator new(std::size_t size) {
   ++counted.allocations;
   counted.bytes += size;
+  if (until_failure != 0 && --until_failure == 0) {
+    failed = true;
+    throw std::bad_alloc{};
+  }
   if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc{};
 }

@@ -16,4 +16,9 @@ extern const bool counts;
 /// So far, by this thread.
 [[nodiscard]] count so_far() noexcept;
 
+/// Lets one allocation of this thread fail: the first is number 1; 0: none, which is how it begins.
+void let_fail(std::size_t number) noexcept;
+/// Whether that allocation has been asked for.
+[[nodiscard]] bool has_failed() noexcept;
+
 }  // namespace counting

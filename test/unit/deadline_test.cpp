@@ -1,10 +1,12 @@
 #include "connection/deadline_queue.hpp"
 #include "connection/heartbeat.hpp"
+#include "counting_new.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <random>
 #include <vector>
 
@@ -95,6 +97,26 @@ TEST_SUITE("deadline_queue") {
     CHECK(log.empty());
     queue.run(zero + 20ms);
     CHECK(again.times == 2);
+  }
+
+  TEST_CASE("an entry that there is no memory for is not set" * doctest::skip(!counting::counts)) {
+    std::vector<int> log;
+    deadline_queue queue;
+    entry a{log, 1};
+    entry b{log, 2};
+    bool thrown = false;
+    counting::let_fail(1);
+    try {
+      queue.set(a, zero + 10ms);
+    } catch (const std::bad_alloc&) {
+      thrown = true;
+    }
+    counting::let_fail(0);
+    CHECK(thrown);
+    CHECK(!a.is_set());
+    queue.set(b, zero + 20ms);
+    queue.remove(a);
+    CHECK(queue.size() == 1);
   }
 
   TEST_CASE("thousands of entries that are set, moved and removed at random come in order") {
