@@ -79,12 +79,13 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   if (known == routes_.end()) known = routes_.emplace(route).first;
   parts.where = shared_from_this();
   auto opened = std::make_shared<connection_impl>(id, &*known, std::move(parts));
+  if (opened->admitted() && !opened->user().user.empty()) users.add(*opened, opened->user().user);
   entry.registered = opened.get();
   free_slots_.pop_back();
   counters.open.add();
   counters.total.add();
   shared_->alive.fetch_add(1);
-  if (opened->admitted()) on_admitted(*opened);
+  if (opened->admitted()) tell_opened(*opened);
   opened->start();
   if (shared_->draining.load()) opened->begin_close(closed_by::local, close_code::going_away, {});
   return opened;
@@ -106,6 +107,10 @@ connection_impl* shard::find(connection_id id) const noexcept {
 
 void shard::on_admitted(connection_impl& who) {
   if (!who.user().user.empty()) users.add(who, who.user().user);
+  tell_opened(who);
+}
+
+void shard::tell_opened(connection_impl& who) {
   if (!shared_->options.on_open) return;
   try {
     shared_->options.on_open(who);

@@ -146,6 +146,7 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   void forget(connection_impl& who, const catch_up& state) noexcept;
   [[nodiscard]] catch_up* find_catch_up(const connection_impl& who, audience::kind what,
                                         std::string_view name) const noexcept;
+  void tell_opened(connection_impl& who);
   void end_turn();
   void post_end_turn();
 
