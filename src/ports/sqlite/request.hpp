@@ -125,8 +125,8 @@ class call final : public request {
     const auto executor = co_await asio::this_coro::executor;
     co_await suspend<void()>([&](auto handler) {
       // From `push` on the frame may be gone: what is needed then is held here.
-      const auto mine = self;
-      const auto to = queue;
+      const auto mine = self;  // NOLINT(performance-unnecessary-copy-initialization)
+      const auto to = queue;   // NOLINT(performance-unnecessary-copy-initialization)
       if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
         slot.assign([weak = std::weak_ptr{mine}](asio::cancellation_type) {
           if (const auto cancelled = weak.lock(); cancelled && cancelled->claim()) {
