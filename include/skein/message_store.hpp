@@ -59,8 +59,8 @@ struct history_limits {
 struct offline_limits {
   std::size_t max_messages = 1000;      ///< at least 1; past it the oldest is pushed out
   std::size_t max_bytes = 1024 * 1024;  ///< of payload, likewise; 0: no limit of its own
-  std::chrono::nanoseconds expiry =
-      std::chrono::days{7};  ///< waits for less than this; zero or less: for ever
+  /// A message waits for less than this; zero or less: for ever.
+  std::chrono::nanoseconds expiry = std::chrono::days{7};
 };
 
 /// How much one call returns. Whatever `max_bytes` says, a page has a first message.
@@ -122,10 +122,9 @@ struct store_stats {
   std::uint64_t appends = 0;
   std::uint64_t kept = 0;
   std::uint64_t acknowledged = 0;
-  std::uint64_t trimmed = 0;  ///< publications over a limit of their topic
-  std::uint64_t shed = 0;     ///< publications dropped because the whole store was full
-  std::uint64_t forgotten =
-      0;  ///< topics, by `forget`, because nobody used them, or because the store was full
+  std::uint64_t trimmed = 0;     ///< publications over a limit of their topic
+  std::uint64_t shed = 0;        ///< publications dropped because the whole store was full
+  std::uint64_t forgotten = 0;   ///< topics: by `forget`, unused for long, or to make room
   std::uint64_t expired = 0;     ///< offline messages whose time was over
   std::uint64_t pushed_out = 0;  ///< offline messages that made room for newer ones of their user
   std::uint64_t refused = 0;     ///< calls that ended with `store_full` at once

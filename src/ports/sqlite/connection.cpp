@@ -37,7 +37,8 @@ void connection::read_through() {
   std::array<char, 65'536> part{};
   for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
     sqlite3_file* file = nullptr;
-    if (const int code = sqlite3_file_control(get(), "main", which, &file); code != SQLITE_OK) fail(code);
+    const int found = sqlite3_file_control(get(), "main", which, static_cast<void*>(&file));
+    if (found != SQLITE_OK) fail(found);
     if (file == nullptr || file->pMethods == nullptr) continue;
     sqlite3_int64 size = 0;
     if (const int code = file->pMethods->xFileSize(file, &size); code != SQLITE_OK) fail(code);

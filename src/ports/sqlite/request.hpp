@@ -27,6 +27,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -54,9 +55,11 @@ class request {
 
   /// Whoever wins, the worker or the caller who is cancelled, completes the request.
   [[nodiscard]] bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_acq_rel); }
-  /// The caller goes on, with the result or with this error.
-  void complete(std::exception_ptr error = nullptr) {
-    error_ = std::move(error);
+  /// The caller goes on, with the result or with this error. It is thrown on the caller's thread: no two
+  /// threads share an exception.
+  void complete(error_code error = {}, std::string text = {}) {
+    error_ = error;
+    text_ = std::move(text);
     waiter_.take();
   }
 
@@ -65,7 +68,8 @@ class request {
   bool makes_room = false;     ///< removes something and adds nothing
 
  protected:
-  std::exception_ptr error_;
+  error_code error_;
+  std::string text_;
   way_back waiter_;
 
  private:
@@ -78,8 +82,8 @@ class request_queue {
   request_queue(std::size_t max_requests, std::size_t max_bytes) noexcept
       : max_requests_(max_requests), max_bytes_(max_bytes) {}
 
-  /// False if there is no room.
-  [[nodiscard]] bool push(std::shared_ptr<request> what);
+  /// Why it is not taken: `store_full` or `store_unavailable`; nothing if it is.
+  [[nodiscard]] std::optional<errc> push(std::shared_ptr<request> what);
   /// Takes up to `most` requests. Waits for the first up to `wait`, and returns none if none came, or when
   /// the queue is closed.
   [[nodiscard]] std::vector<std::shared_ptr<request>> pop(std::size_t most, std::chrono::milliseconds wait);
@@ -125,26 +129,21 @@ class call final : public request {
     const auto executor = co_await asio::this_coro::executor;
     co_await suspend<void()>([&](auto handler) {
       // From `push` on the frame may be gone: what is needed then is held here.
-      const auto mine = self;
-      const auto to = queue;
+      const auto mine = self;  // NOLINT(performance-unnecessary-copy-initialization)
+      const auto to = queue;   // NOLINT(performance-unnecessary-copy-initialization)
       if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
         slot.assign([weak = std::weak_ptr{mine}](asio::cancellation_type) {
           if (const auto cancelled = weak.lock(); cancelled && cancelled->claim()) {
-            cancelled->complete(std::make_exception_ptr(
-                boost::system::system_error{asio::error::make_error_code(asio::error::operation_aborted)}));
+            cancelled->complete(asio::error::operation_aborted);
           }
         });
       }
       mine->waiter_ = way_back{executor, resumption<void()>{std::move(handler)}};
-      try {
-        if (to->push(mine)) return;
-        throw boost::system::system_error{make_error_code(errc::store_full), "too many calls wait"};
-      } catch (...) {
-        (void)mine->claim();  // cancelling it has no effect any more
-        mine->complete(std::current_exception());
-      }
+      if (const auto refused = to->push(mine); refused && mine->claim())
+        mine->complete(make_error_code(*refused));
     });
-    if (self->error_) std::rethrow_exception(self->error_);
+    if (self->error_ && self->text_.empty()) throw boost::system::system_error{self->error_};
+    if (self->error_) throw boost::system::system_error{self->error_, self->text_};
     co_return std::move(*self->result_);
   }
 

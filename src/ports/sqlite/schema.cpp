@@ -161,11 +161,14 @@ opened open_database(const opening& how) {
   return result;
 }
 
+errc to_errc(const failure& error) noexcept {
+  if (error.code() == SQLITE_FULL) return errc::store_full;
+  if (error.code() == SQLITE_TOOBIG) return errc::message_too_big;
+  return errc::store_unavailable;
+}
+
 boost::system::system_error to_system_error(const failure& error) {
-  auto code = errc::store_unavailable;
-  if (error.code() == SQLITE_FULL) code = errc::store_full;
-  if (error.code() == SQLITE_TOOBIG) code = errc::message_too_big;
-  return {make_error_code(code), error.what()};
+  return {make_error_code(to_errc(error)), error.what()};
 }
 
 }  // namespace skein::detail::sqlite

@@ -38,6 +38,7 @@ struct opened {
 [[nodiscard]] opened open_database(const opening& how);
 
 /// As it is reported to callers.
+[[nodiscard]] errc to_errc(const failure& error) noexcept;
 [[nodiscard]] boost::system::system_error to_system_error(const failure& error);
 
 }  // namespace skein::detail::sqlite

@@ -5,6 +5,7 @@
 
 #include <skein/sqlite.hpp>
 
+#include <system_error>
 #include <utility>
 
 namespace skein {
@@ -142,6 +143,8 @@ std::shared_ptr<message_store> make_sqlite_store(sqlite_store_options options) {
     return std::make_shared<detail::sqlite::sqlite_store>(std::move(options));
   } catch (const detail::sqlite::failure& error) {
     throw detail::sqlite::to_system_error(error);
+  } catch (const std::system_error& error) {  // no thread
+    throw boost::system::system_error{make_error_code(errc::store_unavailable), error.what()};
   }
 }
 

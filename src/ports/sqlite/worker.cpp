@@ -1,6 +1,7 @@
 #include "ports/sqlite/worker.hpp"
 
 #include <algorithm>
+#include <new>
 #include <stdexcept>
 
 namespace skein::detail::sqlite {
@@ -30,17 +31,22 @@ void add(store_stats& to, const store_stats& more) {
 
 }  // namespace
 
-bool request_queue::push(std::shared_ptr<request> what) {
+std::optional<errc> request_queue::push(std::shared_ptr<request> what) {
   const std::lock_guard lock{mutex_};
-  if (closed_) throw boost::system::system_error{make_error_code(errc::store_unavailable), "it is closed"};
+  if (closed_) return errc::store_unavailable;
   if (waiting_.size() >= max_requests_ || what->bytes > max_bytes_ || bytes_ > max_bytes_ - what->bytes) {
     refused_.fetch_add(1, std::memory_order_relaxed);
-    return false;
+    return errc::store_full;
   }
-  bytes_ += what->bytes;
-  waiting_.push_back(std::move(what));
+  const auto bytes = what->bytes;
+  try {
+    waiting_.push_back(std::move(what));
+  } catch (const std::bad_alloc&) {
+    return errc::store_full;
+  }
+  bytes_ += bytes;
   if (waiting_.size() == 1) arrived_.notify_one();
-  return true;
+  return std::nullopt;
 }
 
 std::vector<std::shared_ptr<request>> request_queue::pop(std::size_t most, std::chrono::milliseconds wait) {
@@ -148,9 +154,9 @@ void worker::answer_reads(requests& batch) {
       each->complete();
     } catch (const failure& error) {
       note_failure(error.what());
-      fail(*each, std::make_exception_ptr(to_system_error(error)));
-    } catch (...) {
-      fail(*each, std::current_exception());
+      fail(*each, to_errc(error), error.what());
+    } catch (const std::exception& error) {
+      fail(*each, errc::store_unavailable, error.what());
     }
     return true;
   });
@@ -163,7 +169,6 @@ void worker::commit_or_fail(requests group) {
   } catch (const failure& error) {
     roll_back();
     note_failure(error.what());
-    const auto told = std::make_exception_ptr(to_system_error(error));
     const bool is_full = error.code() == SQLITE_FULL;
     // What makes room must not wait for room, or there never will be any: it is tried once more, alone.
     requests again;
@@ -174,7 +179,7 @@ void worker::commit_or_fail(requests group) {
       if (is_full && is_mixed && each->makes_room) {
         again.push_back(std::move(each));
       } else {
-        fail(*each, told);
+        fail(*each, to_errc(error), error.what());
       }
     }
     if (is_full) checkpoint();
@@ -197,7 +202,8 @@ void worker::commit(requests& group, store_stats& counted) {
 }
 
 bool worker::change_one(request& which, store_stats& counted) {
-  std::exception_ptr error;
+  auto error = errc::store_unavailable;
+  std::string why;
   auto with_this = counted;
   savepoint_.run();
   try {
@@ -208,13 +214,14 @@ bool worker::change_one(request& which, store_stats& counted) {
   } catch (const failure& failed) {
     // A transaction that SQLite has ended itself is lost for all.
     if (!failed.is_of_request() || !database_.in_transaction()) throw;
-    error = std::make_exception_ptr(to_system_error(failed));
-  } catch (const std::exception&) {
-    error = std::current_exception();
+    error = to_errc(failed);
+    why = failed.what();
+  } catch (const std::exception& failed) {
+    why = failed.what();
   }
   roll_back_to_.run();
   release_.run();
-  fail(which, error);
+  fail(which, error, why);
   return false;
 }
 
@@ -295,12 +302,12 @@ void worker::note_failure(const std::string& why) {
   if (is_new) tell(sqlite_event::kind::unavailable, why);
 }
 
-void worker::fail(request& which, const std::exception_ptr& error) {
+void worker::fail(request& which, errc error, const std::string& why) {
   {
     const std::lock_guard lock{mutex_};
     ++stats_.failed;
   }
-  which.complete(error);
+  which.complete(make_error_code(error), why);
 }
 
 void worker::tell(sqlite_event::kind what, const std::string& text) const noexcept {

@@ -10,7 +10,6 @@
 #include <skein/sqlite.hpp>
 
 #include <cstddef>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -50,7 +49,7 @@ class worker {
   void note_commit(const store_stats& counted);
   void note_failure(const std::string& why);
   void measure();
-  void fail(request& which, const std::exception_ptr& error);
+  void fail(request& which, errc error, const std::string& why);
   void tell(sqlite_event::kind what, const std::string& text) const noexcept;
 
   const sqlite_store_options options_;
