@@ -4,9 +4,9 @@
 #include "connection/engine.hpp"
 #include "wire/frame.hpp"
 #include "wire/frame_scanner.hpp"
+#include "wire/http_text.hpp"
 #include "wire/outbox.hpp"
 
-#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
@@ -32,10 +32,6 @@ inline void teardown(beast::role_type, outbox&, beast::error_code& ec) {
 inline void beast_close_socket(outbox&) {}
 
 namespace {
-
-bool same_name(std::string_view a, std::string_view b) noexcept {
-  return beast::iequals({a.data(), a.size()}, {b.data(), b.size()});
-}
 
 /// Extension offers without those that Beast would answer wrongly: it cannot send with a window of 8 bits and
 /// would agree on 9, which is more than the client can take (RFC 7692 section 7.1.2.1).

@@ -5,6 +5,7 @@
 #include "wire/deflate_terms.hpp"
 #include "wire/frame.hpp"
 #include "wire/frame_parser.hpp"
+#include "wire/http_text.hpp"
 #include "wire/inflate.hpp"
 
 #include <openssl/evp.h>
@@ -151,12 +152,6 @@ static_assert(sizeof(native_engine) <= 88, "an idle connection holds one");
 
 // --- The opening handshake ---
 
-std::string_view trim(std::string_view text) noexcept {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 /// RFC 6455 section 4.2.2: what proves that the key was understood.
 std::string accept_key(std::string_view key) {
   const auto text = std::string{key} + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -167,17 +162,10 @@ std::string accept_key(std::string_view key) {
   return {reinterpret_cast<const char*>(encoded.data()), static_cast<std::size_t>(size)};
 }
 
-bool names_extensions(std::string_view name) noexcept {
-  constexpr std::string_view wanted = "sec-websocket-extensions";
-  return std::equal(name.begin(), name.end(), wanted.begin(), wanted.end(), [](char x, char y) {
-    return (x >= 'A' && x <= 'Z' ? static_cast<char>(x + ('a' - 'A')) : x) == y;
-  });
-}
-
 std::optional<deflate_terms> agree(const request& what) {
   std::vector<std::string_view> offers;
   for (const auto& [name, value] : what.headers()) {
-    if (names_extensions(name)) offers.push_back(value);
+    if (same_name(name, "Sec-WebSocket-Extensions")) offers.push_back(value);
   }
   return choose_offer(offers);
 }

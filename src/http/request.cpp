@@ -1,3 +1,5 @@
+#include "wire/http_text.hpp"
+
 #include <skein/handshake.hpp>
 
 #include <algorithm>
@@ -5,13 +7,6 @@
 
 namespace skein {
 namespace {
-
-bool same_name(std::string_view a, std::string_view b) noexcept {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
-    return lower(x) == lower(y);
-  });
-}
 
 int hex_digit(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';
@@ -179,7 +174,7 @@ std::optional<std::string> request::query(std::string_view name) const {
 std::string_view request::header(std::string_view name) const noexcept {
   std::optional<std::string_view> found;
   each_header([&](std::string_view stored, std::string_view value) {
-    if (!found && same_name(stored, name)) found = value;
+    if (!found && detail::same_name(stored, name)) found = value;
   });
   return found.value_or(std::string_view{});
 }
@@ -190,7 +185,8 @@ bool request::has_header(std::string_view name) const noexcept {
 
 std::size_t request::count(std::string_view name) const noexcept {
   std::size_t found = 0;
-  each_header([&](std::string_view stored, std::string_view) { found += same_name(stored, name) ? 1U : 0U; });
+  each_header(
+      [&](std::string_view stored, std::string_view) { found += detail::same_name(stored, name) ? 1U : 0U; });
   return found;
 }
 

@@ -2,32 +2,21 @@
 
 #include "http/answer.hpp"
 #include "security/token_place.hpp"
+#include "wire/http_text.hpp"
 
 #include <algorithm>
 
 namespace skein::detail {
 namespace {
 
-std::string_view trim(std::string_view text) noexcept {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
-bool same(std::string_view a, std::string_view b, bool ignore_case) noexcept {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [ignore_case](char x, char y) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
-    return ignore_case ? lower(x) == lower(y) : x == y;
-  });
-}
-
 /// Whether a comma-separated header, which may be written as several, contains this element.
 bool lists(const request& what, std::string_view header, std::string_view element, bool ignore_case) {
   for (const auto& [name, value] : what.headers()) {
-    if (!same(name, header, true)) continue;
+    if (!same_name(name, header)) continue;
     for (auto rest = value;;) {
       const auto comma = rest.find(',');
-      if (same(trim(rest.substr(0, comma)), element, ignore_case)) return true;
+      const auto listed = trim(rest.substr(0, comma));
+      if (ignore_case ? same_name(listed, element) : listed == element) return true;
       if (comma == std::string_view::npos) break;
       rest.remove_prefix(comma + 1);
     }

@@ -1,5 +1,7 @@
 #include "security/client_address.hpp"
 
+#include "wire/http_text.hpp"
+
 #include <arpa/inet.h>
 
 #include <algorithm>
@@ -14,21 +16,6 @@ namespace ip = boost::asio::ip;
 
 bool is_digit(char c) noexcept {
   return c >= '0' && c <= '9';
-}
-
-char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
-bool same_name(std::string_view a, std::string_view b) noexcept {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
-}
-
-std::string_view trim(std::string_view text) noexcept {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
 }
 
 bool is_port(std::string_view text) noexcept {

@@ -3,6 +3,7 @@
 #include "security/jwt_json.hpp"
 #include "security/jwt_key.hpp"
 #include "security/jwt_once.hpp"
+#include "wire/http_text.hpp"
 
 #include <algorithm>
 #include <array>
@@ -88,18 +89,12 @@ jwt_refusal refusal_of(json_fault fault, jwt_refusal not_json) noexcept {
   return jwt_refusal::internal_error;
 }
 
-bool same_but_for_case(std::string_view a, std::string_view b) noexcept {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [&](char x, char y) { return lower(x) == lower(y); });
-}
-
 /// RFC 7515 section 4.1.9: `application/` may be left out where no other slash is.
 std::string_view media_type(std::string_view type) noexcept {
   constexpr std::string_view prefix = "application/";
   const auto rest = type.size() > prefix.size() ? type.substr(prefix.size()) : std::string_view{};
   const bool prefixed = !rest.empty() && rest.find('/') == std::string_view::npos &&
-                        same_but_for_case(type.substr(0, prefix.size()), prefix);
+                        same_name(type.substr(0, prefix.size()), prefix);
   return prefixed ? rest : type;
 }
 
@@ -118,13 +113,13 @@ outcome check_header(const json::object& header, const jwt_options& options, jwt
   }
   const auto* name = string_member(header, "alg");
   if (name == nullptr) return jwt_refusal::algorithm_missing;
-  if (same_but_for_case(*name, "none")) return jwt_refusal::algorithm_none;
+  if (same_name(*name, "none")) return jwt_refusal::algorithm_none;
   const auto known = parse_jwt_algorithm(*name);
   if (!known) return jwt_refusal::algorithm_unknown;
   algorithm = *known;
   if (!options.type.empty()) {
     const auto* type = string_member(header, "typ");
-    if (type == nullptr || !same_but_for_case(media_type(*type), media_type(options.type)))
+    if (type == nullptr || !same_name(media_type(*type), media_type(options.type)))
       return jwt_refusal::token_type_wrong;
   }
   return std::nullopt;

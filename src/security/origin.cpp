@@ -1,5 +1,7 @@
 // Which origins may connect: RFC 6454 for what an origin is, RFC 6455 section 10.2 for why it is checked.
 
+#include "wire/http_text.hpp"
+
 #include <skein/handshake.hpp>
 
 #include <arpa/inet.h>
@@ -22,9 +24,7 @@ struct parsed_origin {
 
 std::string lower(std::string_view text) {
   std::string out{text};
-  for (auto& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  }
+  std::ranges::transform(out, out.begin(), [](char c) { return detail::lower(c); });
   return out;
 }
 

@@ -1,5 +1,7 @@
 #include "security/token_place.hpp"
 
+#include "wire/http_text.hpp"
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -7,19 +9,6 @@
 
 namespace skein::detail {
 namespace {
-
-std::string_view trim(std::string_view text) noexcept {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
-bool same_name(std::string_view a, std::string_view b) noexcept {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
-    return lower(x) == lower(y);
-  });
-}
 
 template <class Visit>
 void each_element(std::string_view list, char separator, Visit&& visit) {

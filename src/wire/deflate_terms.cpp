@@ -1,5 +1,7 @@
 #include "wire/deflate_terms.hpp"
 
+#include "wire/http_text.hpp"
+
 #include <algorithm>
 
 namespace skein::detail {
@@ -13,12 +15,6 @@ bool is_space(char c) noexcept {
 bool is_token_char(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
          std::string_view{"!#$%&'*+-.^_`|~"}.find(c) != std::string_view::npos;
-}
-
-bool same_name(std::string_view a, std::string_view b) noexcept {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [lower](char x, char y) { return lower(x) == lower(y); });
 }
 
 /// Reads a header's elements from the left.
