@@ -1,5 +1,4 @@
-#include "app/options.hpp"
-
+#include "app/option_kinds.hpp"
 #include "app/topic_rule_text.hpp"
 #include "app/value_text.hpp"
 
@@ -8,124 +7,29 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <type_traits>
 #include <utility>
 
 namespace skein::app {
 namespace {
 
 using namespace std::chrono_literals;
-using std::chrono::nanoseconds;
 
 constexpr std::uint64_t one_gib = 1ULL << 30;
 constexpr std::uint64_t many = 10'000'000;
 
-constexpr range between(std::uint64_t low, std::uint64_t high) {
-  return {low, high, false};
-}
-constexpr range between(nanoseconds low, nanoseconds high) {
-  return {static_cast<std::uint64_t>(low.count()), static_cast<std::uint64_t>(high.count()), false};
-}
-constexpr range zero_or(range what) {
-  return {what.low, what.high, true};
-}
-
 constexpr range some_time = between(nanoseconds{1ms}, nanoseconds{24h});
 constexpr range any_time = zero_or(some_time);
 
-std::string in_words(const range& bounds, const std::function<std::string(std::uint64_t)>& format) {
-  return (bounds.or_zero ? format(0) + ", or " : "") + format(bounds.low) + " to " + format(bounds.high);
+std::string environment_name(std::string_view key) {
+  std::string name = "WEBSOCKET_";
+  for (char c : key) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
 }
 
-// `member` is a function that gives the option's place in a config; called with a const config for reading.
-template <class Member>
-option duration(std::string key, range bounds, Member member, std::string help) {
-  auto format = [](std::uint64_t v) { return format_duration(nanoseconds{static_cast<std::int64_t>(v)}); };
-  auto result = make_option(std::move(key), "duration", in_words(bounds, format), std::move(help));
-  result.hint = ", with a unit: ns, us, ms, s, m or h";
-  result.bounds = bounds;
-  result.set = [=](config& into, const std::vector<std::string>& values) {
-    const auto value = parse_duration(values.front());
-    if (!value || !bounds.contains(static_cast<std::uint64_t>(value->count()))) return false;
-    member(into) = *value;
-    return true;
-  };
-  result.show = [=](const config& from) { return format_duration(member(from)); };
-  return result;
-}
-
-template <class Member, class Parse, class Format>
-option number(option result, range bounds, Member member, Parse parse, Format format) {
-  result.bounds = bounds;
-  result.set = [=](config& into, const std::vector<std::string>& values) {
-    const auto value = parse(values.front());
-    if (!value || !bounds.contains(*value)) return false;
-    auto& place = member(into);
-    place = static_cast<std::remove_reference_t<decltype(place)>>(*value);
-    return true;
-  };
-  result.show = [=](const config& from) { return format(static_cast<std::uint64_t>(member(from))); };
-  return result;
-}
-
-template <class Member>
-option bytes(std::string key, range bounds, Member member, std::string help) {
-  auto result = make_option(std::move(key), "bytes", in_words(bounds, format_bytes), std::move(help));
-  result.hint = ", as bytes or with a unit: KiB, MiB or GiB";
-  return number(std::move(result), bounds, member, parse_bytes, format_bytes);
-}
-
-template <class Member>
-option count(std::string key, range bounds, Member member, std::string help) {
-  auto format = [](std::uint64_t v) { return std::to_string(v); };
-  return number(make_option(std::move(key), "count", in_words(bounds, format), std::move(help)), bounds,
-                member, parse_count, format);
-}
-
-template <class Member>
-option toggle(std::string key, Member member, std::string help) {
-  auto result = make_option(std::move(key), "switch", "true or false", std::move(help));
-  result.hint = ", or on, off, 1, 0";
-  result.set = [=](config& into, const std::vector<std::string>& values) {
-    const auto value = parse_switch(values.front());
-    if (value) member(into) = *value;
-    return value.has_value();
-  };
-  result.show = [=](const config& from) { return std::string{member(from) ? "true" : "false"}; };
-  return result;
-}
-
-option address() {
-  auto result = make_option("address", "text", "an IPv4 or IPv6 address",
-                            "Where to listen; 0.0.0.0 or :: for every interface.");
-  result.set = [](config& into, const std::vector<std::string>& values) {
-    boost::system::error_code invalid;
-    boost::asio::ip::make_address(values.front(), invalid);
-    if (!invalid) into.server.address = values.front();
-    return !invalid;
-  };
-  result.show = [](const config& from) { return from.server.address; };
-  return result;
-}
-
-option allowed_origin() {
-  auto result = make_option(
-      "allowed-origin", "text", "scheme://host[:port] without a path, or *",
-      "An origin whose pages may connect; give it again for more, * allows all. None: pages of the "
-      "server's own host and port, and clients that send no origin.");
-  result.environment = "WEBSOCKET_ALLOWED_ORIGINS";  // it takes several, separated by commas
-  result.repeatable = true;
-  result.set = [](config& into, const std::vector<std::string>& values) {
-    if (!std::ranges::all_of(values, [](const auto& v) { return v == "*" || is_origin(v); })) return false;
-    into.server.origin.allowed = values;
-    return true;
-  };
-  result.show = [](const config& from) {
-    std::string list;
-    for (const auto& origin : from.server.origin.allowed) list += (list.empty() ? "" : ",") + origin;
-    return list;
-  };
-  return result;
+bool is_address(const std::string& text) {
+  boost::system::error_code invalid;
+  boost::asio::ip::make_address(text, invalid);
+  return !invalid;
 }
 
 option topic() {
@@ -147,42 +51,9 @@ option topic() {
     return true;
   };
   result.show = [](const config& from) {
-    std::string list;
-    for (const auto& rule : from.topics.rules) list += (list.empty() ? "" : ",") + format_topic_rule(rule);
-    return list;
-  };
-  return result;
-}
-
-option store() {
-  auto result =
-      make_option("store", "text", "the path of a file",
-                  "The SQLite database in which durable topics and stored messages are kept, created if it "
-                  "is not there; none: they are kept in memory, and durable topics are refused.");
-  result.set = [](config& into, const std::vector<std::string>& values) {
-    into.store = values.front();
-    return true;
-  };
-  result.show = [](const config& from) { return from.store; };
-  return result;
-}
-
-// One of a few names. `member` as above.
-template <class Value, std::size_t N, class Member>
-option choice(std::string key, const std::array<std::pair<std::string_view, Value>, N>& names, Member member,
-              std::string help) {
-  std::string allowed;
-  for (std::size_t i = 0; i < N; ++i)
-    allowed += (i == 0 ? "" : i + 1 == N ? " or " : ", ") + std::string{names[i].first};
-  auto result = make_option(std::move(key), "text", std::move(allowed), std::move(help));
-  result.set = [=](config& into, const std::vector<std::string>& values) {
-    const auto found = std::ranges::find(names, values.front(), [](const auto& one) { return one.first; });
-    if (found != names.end()) member(into) = found->second;
-    return found != names.end();
-  };
-  result.show = [=](const config& from) {
-    const auto found = std::ranges::find(names, member(from), [](const auto& one) { return one.second; });
-    return found == names.end() ? std::string{} : std::string{found->first};
+    std::vector<std::string> texts;
+    for (const auto& rule : from.topics.rules) texts.push_back(format_topic_rule(rule));
+    return joined(texts);
   };
   return result;
 }
@@ -196,19 +67,21 @@ constexpr std::array<std::pair<std::string_view, log_level>, 5> log_levels{{{"de
 constexpr std::array<std::pair<std::string_view, engine>, 2> engines{
     {{"native", engine::native}, {"beast", engine::beast}}};
 
-// Names the place of an option in `config`, for reading and for writing.
-#define SKEIN_PLACE(member) ([](auto& c) -> auto& { return c.member; })
-
 std::vector<option> make_options() {
   std::vector<option> all;
-  all.push_back(address());
+  all.push_back(text("address", "an IPv4 or IPv6 address", {}, is_address, SKEIN_PLACE(server.address),
+                     "Where to listen; 0.0.0.0 or :: for every interface."));
   all.push_back(count("port", between(0, 65'535), SKEIN_PLACE(server.port),
                       "The port to listen on; 0: the system picks one."));
   all.push_back(count("shards", between(0, 1'024), SKEIN_PLACE(manager.shards),
                       "Threads that serve connections; 0: one for each core."));
   all.push_back(count("max-connections", between(1, many), SKEIN_PLACE(manager.max_connections),
                       "Connections at once, never more than the limit of open files allows; past it 503."));
-  all.push_back(allowed_origin());
+  all.push_back(list(
+      "allowed-origin", "WEBSOCKET_ALLOWED_ORIGINS", "scheme://host[:port] without a path, or *", {},
+      [](const std::string& v) { return v == "*" || is_origin(v); }, SKEIN_PLACE(server.origin.allowed),
+      "An origin whose pages may connect; give it again for more, * allows all. None: pages of the "
+      "server's own host and port, and clients that send no origin."));
   add_security_options(all);
   all.push_back(duration("handshake-timeout", some_time, SKEIN_PLACE(server.handshake_timeout),
                          "For the whole request that opens a connection; past it 408."));
@@ -266,7 +139,10 @@ std::vector<option> make_options() {
                       "Of a topic with more, only their number is told."));
   all.push_back(duration("presence-interval", some_time, SKEIN_PLACE(topics.presence_interval),
                          "For which joins and leaves of a topic are gathered."));
-  all.push_back(store());
+  all.push_back(text(
+      "store", "the path of a file", {}, [](const std::string&) { return true; }, SKEIN_PLACE(store),
+      "The SQLite database in which durable topics and stored messages are kept, created if it "
+      "is not there; none: they are kept in memory, and durable topics are refused."));
   all.push_back(count("offline-messages", between(1, many), SKEIN_PLACE(users.limits.max_messages),
                       "Stored messages that wait for one user; the oldest make room."));
   all.push_back(bytes("offline-bytes", zero_or(between(1'024, one_gib)), SKEIN_PLACE(users.limits.max_bytes),
@@ -295,15 +171,7 @@ std::vector<option> make_options() {
   return all;
 }
 
-#undef SKEIN_PLACE
-
 }  // namespace
-
-static std::string environment_name(std::string_view key) {
-  std::string name = "WEBSOCKET_";
-  for (char c : key) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return name;
-}
 
 option make_option(std::string key, std::string type, std::string allowed, std::string help) {
   option result;

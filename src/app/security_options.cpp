@@ -1,6 +1,6 @@
 // The options that say who a client is, where it comes from, and how much it may.
 
-#include "app/options.hpp"
+#include "app/option_kinds.hpp"
 #include "app/tokens.hpp"
 #include "app/value_text.hpp"
 #include "security/client_address.hpp"
@@ -13,15 +13,6 @@
 namespace skein::app {
 namespace {
 
-using values = std::vector<std::string>;
-using judge = std::function<bool(const std::string&)>;
-
-std::string joined(const values& list) {
-  std::string all;
-  for (const auto& one : list) all += (all.empty() ? "" : ",") + one;
-  return all;
-}
-
 bool is_not_empty(const std::string& text) {
   return !text.empty();
 }
@@ -33,76 +24,17 @@ bool is_token(const std::string& text) {
   });
 }
 
-// `place` is a function that gives the option's place in a config, const or not.
-
-template <class Place>
-option text(std::string key, std::string allowed, std::string example, judge fits, Place place,
-            std::string help) {
-  auto result = make_option(std::move(key), "text", std::move(allowed), std::move(help));
-  result.example = std::move(example);
-  result.set = [=, fits = std::move(fits)](config& into, const values& given) {
-    if (!fits(given.front())) return false;
-    place(into) = given.front();
-    return true;
-  };
-  result.show = [=](const config& from) { return place(from); };
-  return result;
-}
-
-template <class Place>
-option list(std::string key, std::string environment, std::string allowed, std::string example, judge fits,
-            Place place, std::string help) {
-  auto result = make_option(std::move(key), "text", std::move(allowed), std::move(help));
-  result.environment = std::move(environment);  // it takes several, separated by commas
-  result.example = std::move(example);
-  result.repeatable = true;
-  result.set = [=, fits = std::move(fits)](config& into, const values& given) {
-    if (!std::ranges::all_of(given, fits)) return false;
-    place(into) = given;
-    return true;
-  };
-  result.show = [=](const config& from) { return joined(place(from)); };
-  return result;
-}
-
-template <class Place>
-option toggle(std::string key, Place place, std::string help) {
-  auto result = make_option(std::move(key), "switch", "true or false", std::move(help));
-  result.hint = ", or on, off, 1, 0";
-  result.set = [=](config& into, const values& given) {
-    const auto value = parse_switch(given.front());
-    if (value) place(into) = *value;
-    return value.has_value();
-  };
-  result.show = [=](const config& from) { return std::string{place(from) ? "true" : "false"}; };
-  return result;
-}
-
+// `place` as in option_kinds.hpp.
 template <class Place>
 option a_rate(std::string key, Place place, std::string help) {
   auto result = make_option(std::move(key), "rate", "N/s, N/s:BURST, or off", std::move(help));
   result.example = "100/s:200";
-  result.set = [=](config& into, const values& given) {
+  result.set = [=](config& into, const std::vector<std::string>& given) {
     const auto value = parse_rate(given.front());
     if (value) place(into) = *value;
     return value.has_value();
   };
   result.show = [=](const config& from) { return to_string(place(from)); };
-  return result;
-}
-
-template <class Place>
-option count(std::string key, std::uint64_t high, Place place, std::string help) {
-  auto result = make_option(std::move(key), "count", "0 to " + std::to_string(high), std::move(help));
-  result.bounds = {0, high, false};
-  result.set = [=](config& into, const values& given) {
-    const auto value = parse_count(given.front());
-    if (!value || *value > high) return false;
-    auto& target = place(into);
-    target = static_cast<std::remove_reference_t<decltype(target)>>(*value);
-    return true;
-  };
-  result.show = [=](const config& from) { return std::to_string(place(from)); };
   return result;
 }
 
@@ -112,24 +44,11 @@ constexpr std::array<std::pair<std::string_view, forwarded_header>, 3> headers{
      {"none", forwarded_header::none}}};
 
 option forwarded() {
-  auto result = make_option("forwarded-header", "text", "x-forwarded-for, forwarded or none",
-                            "The header in which trusted proxies say who their client is.");
+  auto result = choice("forwarded-header", headers, SKEIN_PLACE(server.proxies.header),
+                       "The header in which trusted proxies say who their client is.");
   result.example = "forwarded";
-  result.set = [](config& into, const values& given) {
-    const auto found =
-        std::ranges::find(headers, given.front(), &std::pair<std::string_view, forwarded_header>::first);
-    if (found != headers.end()) into.server.proxies.header = found->second;
-    return found != headers.end();
-  };
-  result.show = [](const config& from) {
-    const auto found = std::ranges::find(headers, from.server.proxies.header,
-                                         &std::pair<std::string_view, forwarded_header>::second);
-    return std::string{found->first};
-  };
   return result;
 }
-
-#define SKEIN_PLACE(member) ([](auto& c) -> auto& { return c.member; })
 
 void add_tokens(std::vector<option>& to) {
   to.push_back(text(
@@ -167,10 +86,10 @@ void add_tokens(std::vector<option>& to) {
 }
 
 void add_limits(std::vector<option>& to) {
-  constexpr std::uint64_t many = 10'000'000;
+  constexpr auto any_count = between(0, 10'000'000);
   to.push_back(a_rate("message-rate", SKEIN_PLACE(server.clients.messages),
                       "Messages received from a connection; past it an error message, the third time 1008."));
-  to.push_back(count("message-burst", many, SKEIN_PLACE(message_burst),
+  to.push_back(count("message-burst", any_count, SKEIN_PLACE(message_burst),
                      "Messages that may be received at once; 0: what message-rate says."));
   to.push_back(a_rate("byte-rate", SKEIN_PLACE(server.clients.bytes),
                       "Payload bytes received from a connection, as 64KiB/s:1MiB; past it as message-rate."));
@@ -178,7 +97,8 @@ void add_limits(std::vector<option>& to) {
                       "Messages received from all connections of a user; past it as message-rate."));
   to.push_back(a_rate("handshake-rate", SKEIN_PLACE(server.clients.handshakes),
                       "Requests to upgrade from one address; past it 429."));
-  to.push_back(count("connections-per-address", many, SKEIN_PLACE(server.clients.connections_per_address),
+  to.push_back(count("connections-per-address", any_count,
+                     SKEIN_PLACE(server.clients.connections_per_address),
                      "Connections of one address at once; past it 429. 0: no limit."));
   to.push_back(a_rate("accept-rate", SKEIN_PLACE(server.clients.accepts),
                       "Requests to upgrade from all addresses together; past it 503."));
@@ -194,8 +114,6 @@ void add_proxies(std::vector<option>& to) {
   to.push_back(toggle("proxy-protocol", SKEIN_PLACE(server.proxies.proxy_protocol),
                       "Connections begin with the PROXY protocol, from trusted proxies only."));
 }
-
-#undef SKEIN_PLACE
 
 }  // namespace
 
