@@ -42,49 +42,37 @@ class gated_store final : public skein::message_store {
 
   asio::awaitable<skein::topic_position> append(std::string topic, skein::prepared_message what,
                                                 skein::history_limits limits) override {
-    fail();
-    auto answer = co_await inner_->append(std::move(topic), std::move(what), limits);
-    co_await gate();
-    co_return answer;
+    return answered(inner_->append(std::move(topic), std::move(what), limits));
   }
   asio::awaitable<skein::history_page> read(std::string topic, skein::topic_position since,
                                             skein::page_limits most) override {
-    fail();
-    auto answer = co_await inner_->read(std::move(topic), std::move(since), most);
-    co_await gate();
-    co_return answer;
+    return answered(inner_->read(std::move(topic), std::move(since), most));
   }
   asio::awaitable<skein::topic_position> position(std::string topic) override {
-    fail();
-    auto answer = co_await inner_->position(std::move(topic));
-    co_await gate();
-    co_return answer;
+    return answered(inner_->position(std::move(topic)));
   }
   asio::awaitable<bool> forget(std::string topic) override { return inner_->forget(std::move(topic)); }
   asio::awaitable<skein::kept_message> keep(std::string user, skein::prepared_message what,
                                             skein::offline_limits limits) override {
-    fail();
-    auto answer = co_await inner_->keep(std::move(user), std::move(what), limits);
-    co_await gate();
-    co_return answer;
+    return answered(inner_->keep(std::move(user), std::move(what), limits));
   }
   asio::awaitable<std::vector<skein::stored_message>> waiting(std::string user, skein::stored_id after,
                                                               skein::page_limits most) override {
-    fail();
-    auto answer = co_await inner_->waiting(std::move(user), after, most);
-    co_await gate();
-    co_return answer;
+    return answered(inner_->waiting(std::move(user), after, most));
   }
   asio::awaitable<bool> acknowledge(std::string user, skein::stored_id id) override {
-    fail();
-    return inner_->acknowledge(std::move(user), id);
+    return answered(inner_->acknowledge(std::move(user), id));
   }
   [[nodiscard]] skein::store_health health() const override { return inner_->health(); }
   [[nodiscard]] skein::store_stats stats() const override { return inner_->stats(); }
 
  private:
-  void fail() const {
+  template <class T>
+  asio::awaitable<T> answered(asio::awaitable<T> task) {
     if (failure) throw boost::system::system_error{*failure};
+    auto answer = co_await std::move(task);
+    co_await gate();
+    co_return answer;
   }
   asio::awaitable<void> gate() {
     if (!closed) co_return;
