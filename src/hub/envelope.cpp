@@ -114,10 +114,6 @@ json::parse_options lenient_depth() {
   return options;
 }
 
-void append_string(std::string& to, std::string_view text) {
-  to += json::serialize(json::string_view{text.data(), text.size()});
-}
-
 void append_base64(std::string& to, std::string_view bytes) {
   const auto before = to.size();
   to.resize(before + (bytes.size() + 2) / 3 * 4 + 1);  // with the zero that is written behind it
@@ -130,11 +126,11 @@ void append_base64(std::string& to, std::string_view bytes) {
 void append_label(std::string& to, const envelope_label& label) {
   if (!label.channel.empty()) {
     to += ",\"channel\":";
-    append_string(to, label.channel);
+    append_json_string(to, label.channel);
   }
   if (label.offset != 0) {
     to += ",\"epoch\":";
-    append_string(to, label.epoch);
+    append_json_string(to, label.epoch);
     to += ",\"offset\":" + std::to_string(label.offset);
   }
   if (label.stored != 0) to += ",\"message_id\":" + std::to_string(label.stored);
@@ -149,6 +145,10 @@ std::string_view trimmed(std::string_view text) {
 }
 
 }  // namespace
+
+void append_json_string(std::string& to, std::string_view text) {
+  to += json::serialize(json::string_view{text.data(), text.size()});
+}
 
 prepared_message enveloped(const prepared_message& what, const envelope_label& label) {
   const bool labelled = !label.channel.empty() || label.offset != 0 || label.stored != 0;
@@ -177,7 +177,7 @@ prepared_message enveloped(const prepared_message& what, const envelope_label& l
   if (is_json) {
     out += text;
   } else {
-    append_string(out, what.payload());
+    append_json_string(out, what.payload());
   }
   append_label(out, label);
   return message::text(std::move(out));

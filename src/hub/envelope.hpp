@@ -22,6 +22,9 @@ struct envelope_label {
 /// A message as it goes out under this label. Without anything to add an object stays as it is.
 [[nodiscard]] prepared_message enveloped(const prepared_message& what, const envelope_label& label);
 
+/// Adds a JSON string that means this text.
+void append_json_string(std::string& to, std::string_view text);
+
 /// The value of a field of a JSON object, as text: of a string what it means, of a number, true or false the
 /// way it is written. Empty if there is no such field, or it is of another kind, or the payload is no object.
 [[nodiscard]] std::string field_of(std::string_view json, std::string_view name);

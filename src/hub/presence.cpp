@@ -1,20 +1,14 @@
 #include "hub/presence.hpp"
 
 #include "hub/broadcast.hpp"
+#include "hub/envelope.hpp"
 #include "hub/shard.hpp"
 
-#include <boost/json/serialize.hpp>
-
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 namespace skein::detail {
 namespace {
-
-void append_string(std::string& to, std::string_view text) {
-  to += boost::json::serialize(boost::json::string_view{text.data(), text.size()});
-}
 
 using members = std::map<connection_id, presence_member>;
 
@@ -37,14 +31,10 @@ void append_member(std::string& to, const presence_member& who) {
   to += "{\"connection\":\"" + std::to_string(who.connection) + '"';
   if (!who.user.empty()) {
     to += ",\"user\":";
-    append_string(to, who.user);
+    append_json_string(to, who.user);
   }
   if (!who.info.empty()) to += ",\"info\":" + who.info;
   to += '}';
-}
-
-const std::shared_ptr<shard>& presence_board::owner_of(std::string_view topic) const noexcept {
-  return shards[std::hash<std::string_view>{}(topic) % shards.size()];
 }
 
 /// The changes of one topic that have not been told yet.
@@ -71,7 +61,7 @@ void presence_desk::tell(const membership& about, const connection_impl& who, bo
   const auto board = about.board.lock();
   if (!board) return;
   presence_member member{who.id(), who.user().user, about.info};
-  const auto& owner = board->owner_of(about.topic);
+  const auto& owner = owner_of(board->shards, about.topic);
   // By way of the queue even if the owner is here: what happens to one connection is told in order.
   owner->post([owner, board, topic = about.topic, member = std::move(member), joined]() mutable {
     owner->presence.changed(board, topic, std::move(member), joined);
@@ -135,7 +125,7 @@ void presence_desk::publish(gathering& what) {
   const bool news = !what.joined.empty() || !what.left.empty() || what.count != what.told;
   if (board && news) {
     std::string text = "{\"type\":\"presence_change\",\"channel\":";
-    append_string(text, what.topic);
+    append_json_string(text, what.topic);
     text += ",\"count\":" + std::to_string(what.count);
     if (what.count <= board->most_members && !what.too_many) {
       append_members(text, "joined", what.joined);

@@ -27,8 +27,6 @@ struct presence_board {
   std::vector<std::shared_ptr<shard>> shards;
   std::size_t most_members;
   duration interval;
-
-  [[nodiscard]] const std::shared_ptr<shard>& owner_of(std::string_view topic) const noexcept;
 };
 
 /// One shard's part. Used on its executor.

@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <stdexcept>
 #include <thread>
 
 namespace skein::detail {
@@ -323,6 +324,14 @@ void shard::cancel_handlers() {
   for (auto* const who : ended) {
     if (lingering_.contains(who)) who->cancel_handler();
   }
+}
+
+own_connection own(connection& who, const hub_shared& of) {
+  auto* const mine = dynamic_cast<connection_impl*>(&who);
+  if (!mine || &static_cast<shard&>(mine->where()).shared() != &of)
+    throw std::invalid_argument{"this connection is not one of the manager's"};
+  return {static_cast<shard&>(mine->where()).shared_from_this(),
+          std::static_pointer_cast<connection_impl>(mine->shared_from_this())};
 }
 
 // --- A shard with a thread of its own ---

@@ -21,6 +21,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -168,6 +169,21 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   pulse pulse_{*this};
   drainer drainer_{*this};
 };
+
+/// The shard that puts what belongs to this name in order.
+[[nodiscard]] inline const std::shared_ptr<shard>& owner_of(const std::vector<std::shared_ptr<shard>>& shards,
+                                                            std::string_view name) noexcept {
+  return shards[std::hash<std::string_view>{}(name) % shards.size()];
+}
+
+/// A connection of a hub, and its shard.
+struct own_connection {
+  std::shared_ptr<shard> where;
+  std::shared_ptr<connection_impl> who;
+};
+
+/// Throws `std::invalid_argument` if it is not one of this hub's.
+[[nodiscard]] own_connection own(connection& who, const hub_shared& of);
 
 /// A shard with a thread and a context of its own.
 class thread_shard final : public shard {

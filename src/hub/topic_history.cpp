@@ -2,6 +2,7 @@
 
 #include "hub/broadcast.hpp"
 #include "hub/envelope.hpp"
+#include "hub/replay.hpp"
 #include "hub/topic_name.hpp"
 #include "hub/topics_core.hpp"
 
@@ -12,33 +13,6 @@
 
 namespace skein::detail {
 namespace {
-
-// One page that is read from a store and sent before the next.
-constexpr std::size_t page_messages = 256;
-constexpr std::size_t page_bytes = 256 * 1024;
-
-const page_limits& recovery_page() {
-  static const page_limits page{page_messages, page_bytes};
-  return page;
-}
-
-/// Everything is let through at last, whatever happens.
-class catching_up {
- public:
-  catching_up(shard& where, connection_impl& who, std::string topic)
-      : shard_(where),
-        who_(who),
-        state_(where.begin_catch_up(who, audience::kind::followers, std::move(topic))) {}
-  catching_up(const catching_up&) = delete;
-  catching_up& operator=(const catching_up&) = delete;
-  ~catching_up() { shard_.go_live(who_, state_); }
-  catch_up& operator*() const noexcept { return *state_; }
-
- private:
-  shard& shard_;
-  connection_impl& who_;
-  std::shared_ptr<catch_up> state_;
-};
 
 prepared_message form_for(const connection_impl& who, const std::string& topic, const std::string& epoch,
                           const publication& one) {
@@ -70,7 +44,7 @@ asio::awaitable<first_answer> ask(message_store& store, std::string topic,
   first_answer answer;
   try {
     if (since) {
-      answer.page = co_await store.read(std::move(topic), std::move(*since), recovery_page());
+      answer.page = co_await store.read(std::move(topic), std::move(*since), replay_page);
     } else {
       answer.page.current = co_await store.position(std::move(topic));
     }
@@ -113,9 +87,9 @@ const topic_rule& topics_core::rule_of(std::string_view topic) const noexcept {
   return no_rule;
 }
 
-void topics_core::choose_policy(delivery& how, const std::string& topic, std::string_view payload) const {
+void choose_policy(delivery& how, const topic_rule& rule, const std::string& topic,
+                   std::string_view payload) {
   if (how.has_policy()) return;
-  const auto& rule = rule_of(topic);
   if (rule.policy == overflow::drop) how.drop();
   if (rule.policy != overflow::conflate) return;
   // A control character is in no topic.
@@ -134,10 +108,10 @@ audience_ref followers_of(const topics_core& core, std::string topic, const prep
 }
 
 asio::awaitable<publish_report> publish_in_order(std::shared_ptr<shard> owner,
-                                                 std::shared_ptr<topics_core> core, std::string topic,
+                                                 std::shared_ptr<topics_core> core,
+                                                 const topic_history& history, std::string topic,
                                                  prepared_message what, delivery how) {
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-  const auto& history = *core->rule_of(topic).history;
   turnstile::place place{owner->order, *owner, 't' + topic};
   publish_report report;
   std::exception_ptr failure;
@@ -167,31 +141,31 @@ asio::awaitable<subscribe_report> subscribe_and_recover(std::shared_ptr<shard> w
   report.what = add_follower(*where, *core, *who, pattern, how.info());
   if (report.what == subscribed::already) announce(*who, how, report);
   if (report.what != subscribed::yes) co_return report;
-  const auto* const history =
-      has_wildcards(pattern) || !core->rule_of(pattern).history ? nullptr : &*core->rule_of(pattern).history;
-  if (!history) {
+  const auto& rule = has_wildcards(pattern) ? core->no_rule : core->rule_of(pattern);
+  if (!rule.history) {
     announce(*who, how, report);
     co_return report;
   }
 
   std::exception_ptr cancelled;
   try {
-    const catching_up state{*where, *who, pattern};
-    auto& store = core->store_of(*history);
+    const held_back held{*where, *who, audience::kind::followers, pattern};
+    auto& state = held.state();
+    auto& store = core->store_of(*rule.history);
     auto answer = co_await ask(store, pattern, how.since());
     if (!answer.known) where->problem("topic " + pattern + ": no recovery: " + answer.problem);
     report.position = answer.page.current;
     report.recovered = answer.known && how.since() && answer.page.recovered;
     announce(*who, how, report);
     if (how.since()) (report.recovered ? core->recovered : core->not_recovered).fetch_add(1);
-    (*state).epoch = report.position.epoch;
-    (*state).last = report.recovered ? how.since()->offset : report.position.offset;
+    state.epoch = report.position.epoch;
+    state.last = report.recovered ? how.since()->offset : report.position.offset;
     if (!report.recovered) {
       answer.page.publications.clear();
       answer.page.more = false;
     }
     // Even with nothing to recover: more may have come meanwhile than could be held.
-    const bool whole = co_await replay(store, who, pattern, std::move(answer.page), *state, report);
+    const bool whole = co_await replay(store, who, pattern, std::move(answer.page), state, report);
     core->replayed.fetch_add(report.replayed, std::memory_order_relaxed);
     if (!whole) {
       report.what = subscribed::closed;

@@ -76,8 +76,9 @@ asio::awaitable<presence_report> presence_on(std::shared_ptr<shard> where, std::
 
 /// Publishes without anybody who waits: what goes wrong is said in the log. On the owner.
 void publish_unawaited(const std::shared_ptr<shard>& owner, std::shared_ptr<topics_core> core,
-                       std::string topic, prepared_message what, delivery how) {
-  asio::co_spawn(owner->executor(), publish_in_order(owner, core, topic, std::move(what), std::move(how)),
+                       const topic_history& history, std::string topic, prepared_message what, delivery how) {
+  asio::co_spawn(owner->executor(),
+                 publish_in_order(owner, core, history, topic, std::move(what), std::move(how)),
                  [core, topic](const std::exception_ptr& error, const publish_report&) {
                    if (error) core->shared->problem("topic " + topic + ": not published: " + what_of(error));
                  });
@@ -89,36 +90,36 @@ class hub_topics final : public topics {
   ~hub_topics() override { core_->shared->has_topics = false; }
 
   asio::awaitable<subscribed> subscribe(connection& who, std::string pattern) override {
-    const auto mine = own(who);
-    const auto where = shard_of(*mine);
-    if (where->running_here()) co_return co_await subscribe_on(where, core_, mine, std::move(pattern));
-    co_return co_await run_on(*where, subscribe_on(where, core_, mine, std::move(pattern)),
+    const auto mine = own(who, *core_->shared);
+    const auto& where = mine.where;
+    if (where->running_here()) co_return co_await subscribe_on(where, core_, mine.who, std::move(pattern));
+    co_return co_await run_on(*where, subscribe_on(where, core_, mine.who, std::move(pattern)),
                               subscribed::closed);
   }
 
   asio::awaitable<subscribe_report> subscribe(connection& who, std::string pattern,
                                               subscription how) override {
-    const auto mine = own(who);
-    const auto where = shard_of(*mine);
-    auto task = subscribe_and_recover(where, core_, mine, std::move(pattern), std::move(how));
+    const auto mine = own(who, *core_->shared);
+    const auto& where = mine.where;
+    auto task = subscribe_and_recover(where, core_, mine.who, std::move(pattern), std::move(how));
     if (where->running_here()) co_return co_await std::move(task);
     subscribe_report gone;
     co_return co_await run_on(*where, std::move(task), std::move(gone));
   }
 
   asio::awaitable<bool> unsubscribe(connection& who, std::string pattern) override {
-    const auto mine = own(who);
-    const auto where = shard_of(*mine);
-    if (where->running_here()) co_return co_await unsubscribe_on(where, mine, std::move(pattern));
-    co_return co_await run_on(*where, unsubscribe_on(where, mine, std::move(pattern)), false);
+    const auto mine = own(who, *core_->shared);
+    const auto& where = mine.where;
+    if (where->running_here()) co_return co_await unsubscribe_on(where, mine.who, std::move(pattern));
+    co_return co_await run_on(*where, unsubscribe_on(where, mine.who, std::move(pattern)), false);
   }
 
   asio::awaitable<std::vector<std::string>> subscriptions(connection& who) override {
-    const auto mine = own(who);
-    const auto where = shard_of(*mine);
-    if (where->running_here()) co_return co_await subscriptions_on(where, mine);
+    const auto mine = own(who, *core_->shared);
+    const auto& where = mine.where;
+    if (where->running_here()) co_return co_await subscriptions_on(where, mine.who);
     std::vector<std::string> none;
-    co_return co_await run_on(*where, subscriptions_on(where, mine), std::move(none));
+    co_return co_await run_on(*where, subscriptions_on(where, mine.who), std::move(none));
   }
 
   asio::awaitable<publish_report> publish(std::string topic, prepared_message what) override {
@@ -128,12 +129,14 @@ class hub_topics final : public topics {
   asio::awaitable<publish_report> publish(std::string topic, prepared_message what, delivery how) override {
     check(topic, what, how);
     const auto core = core_;
-    core->choose_policy(how, topic, what.payload());
+    const auto& rule = core->rule_of(topic);
+    choose_policy(how, rule, topic, what.payload());
     core->publications.fetch_add(1, std::memory_order_relaxed);
     publish_report report;
-    if (core->rule_of(topic).history) {
+    if (rule.history) {
       const auto owner = core->owner_of(topic);
-      auto task = publish_in_order(owner, core, std::move(topic), std::move(what), std::move(how));
+      auto task =
+          publish_in_order(owner, core, *rule.history, std::move(topic), std::move(what), std::move(how));
       if (owner->running_here()) co_return co_await std::move(task);
       co_return co_await run_on(*owner, std::move(task), std::move(report));
     }
@@ -153,20 +156,21 @@ class hub_topics final : public topics {
     if (core_->shared->stopped.load(std::memory_order_relaxed)) return;
     core_->publications.fetch_add(1, std::memory_order_relaxed);
     std::string name{topic};
-    core_->choose_policy(how, name, what.payload());
-    if (!core_->rule_of(topic).history) {
+    const auto& rule = core_->rule_of(topic);
+    choose_policy(how, rule, name, what.payload());
+    if (!rule.history) {
       const auto whom = followers_of(*core_, std::move(name), what, {});
       post_to_all(core_->shards, what, how, whom);
       return;
     }
     const auto& owner = core_->owner_of(topic);
     if (owner->running_here()) {
-      publish_unawaited(owner, core_, std::move(name), std::move(what), std::move(how));
+      publish_unawaited(owner, core_, *rule.history, std::move(name), std::move(what), std::move(how));
       return;
     }
-    owner->post([owner, core = core_, name = std::move(name), what = std::move(what),
-                 how = std::move(how)]() mutable {
-      publish_unawaited(owner, std::move(core), std::move(name), std::move(what), std::move(how));
+    owner->post([owner, core = core_, &history = *rule.history, name = std::move(name),
+                 what = std::move(what), how = std::move(how)]() mutable {
+      publish_unawaited(owner, std::move(core), history, std::move(name), std::move(what), std::move(how));
     });
   }
 
@@ -240,17 +244,6 @@ class hub_topics final : public topics {
     const auto& rule = core_->rule_of(topic);
     require(rule.history.has_value(), "history: this topic keeps none");
     return core_->store_of(*rule.history);
-  }
-
-  [[nodiscard]] std::shared_ptr<connection_impl> own(connection& who) const {
-    auto* const mine = dynamic_cast<connection_impl*>(&who);
-    require(mine && &static_cast<shard&>(mine->where()).shared() == core_->shared.get(),
-            "topics: this connection is not one of the manager's");
-    return std::static_pointer_cast<connection_impl>(mine->shared_from_this());
-  }
-
-  [[nodiscard]] static std::shared_ptr<shard> shard_of(const connection_impl& who) {
-    return static_cast<shard&>(who.where()).shared_from_this();
   }
 
   const std::shared_ptr<topics_core> core_;

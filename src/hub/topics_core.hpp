@@ -30,22 +30,24 @@ struct topics_core {
   [[nodiscard]] const topic_rule& rule_of(std::string_view topic) const noexcept;
   /// The shard that puts the publications of this topic in order.
   [[nodiscard]] const std::shared_ptr<shard>& owner_of(std::string_view topic) const noexcept {
-    return board->owner_of(topic);
+    return detail::owner_of(shards, topic);
   }
   [[nodiscard]] message_store& store_of(const topic_history& of) const noexcept {
     return of.durable ? *options.durable_store : *options.store;
   }
-  /// Gives a delivery without a policy the topic's.
-  void choose_policy(delivery& how, const std::string& topic, std::string_view payload) const;
 };
 
 /// What one shard does for a subscription; `pattern` may be anything.
 [[nodiscard]] subscribed add_follower(shard& where, const topics_core& core, connection_impl& who,
                                       const std::string& pattern, std::string info);
 
-/// Keeps, numbers and delivers a publication. Runs on the topic's owner.
+/// Gives a delivery without a policy the one of the topic's rule.
+void choose_policy(delivery& how, const topic_rule& rule, const std::string& topic, std::string_view payload);
+
+/// Keeps, numbers and delivers a publication. Runs on the topic's owner. `history` is one of the core's.
 [[nodiscard]] asio::awaitable<publish_report> publish_in_order(std::shared_ptr<shard> owner,
                                                                std::shared_ptr<topics_core> core,
+                                                               const topic_history& history,
                                                                std::string topic, prepared_message what,
                                                                delivery how);
 

@@ -18,17 +18,14 @@ namespace skein::detail {
 
 /// Used on one host's executor. It outlives its places.
 class turnstile {
-  struct waiter {
-    wake_slot slot;
-  };
-  using line = std::deque<std::shared_ptr<waiter>>;
+  using line = std::deque<std::shared_ptr<wake_slot>>;
 
  public:
   /// A place in the line of a name. Leaving lets the next one go on, later, not within the call.
   class place {
    public:
     place(turnstile& in, host& where, std::string name)
-        : in_(in), host_(where), name_(std::move(name)), me_(std::make_shared<waiter>()) {
+        : in_(in), host_(where), name_(std::move(name)), me_(std::make_shared<wake_slot>()) {
       in_.lines_[name_].push_back(me_);
     }
     place(const place&) = delete;
@@ -37,7 +34,7 @@ class turnstile {
 
     /// Completes when everybody who was here before has left. Cannot be cancelled.
     asio::awaitable<void> turn() {
-      while (in_.lines_.find(name_)->second.front() != me_) static_cast<void>(co_await me_->slot.wait());
+      while (in_.lines_.find(name_)->second.front() != me_) static_cast<void>(co_await me_->wait());
     }
 
     void leave() noexcept {
@@ -50,7 +47,7 @@ class turnstile {
       if (all.empty()) {
         in_.lines_.erase(found);
       } else if (first) {
-        host_.post([next = all.front()] { next->slot.wake(); });
+        host_.post([next = all.front()] { next->wake(); });
       }
     }
 
@@ -58,10 +55,8 @@ class turnstile {
     turnstile& in_;
     host& host_;
     std::string name_;
-    std::shared_ptr<waiter> me_;
+    std::shared_ptr<wake_slot> me_;
   };
-
-  [[nodiscard]] bool empty() const noexcept { return lines_.empty(); }
 
  private:
   std::unordered_map<std::string, line> lines_;

@@ -4,6 +4,7 @@
 #include "hub/broadcast.hpp"
 #include "hub/envelope.hpp"
 #include "hub/hub.hpp"
+#include "hub/replay.hpp"
 
 #include <skein/users.hpp>
 
@@ -12,7 +13,6 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <atomic>
-#include <functional>
 #include <stdexcept>
 #include <utility>
 
@@ -34,7 +34,7 @@ struct users_core {
 
   /// The shard that puts what is stored for this user in order.
   [[nodiscard]] const std::shared_ptr<shard>& owner_of(std::string_view user) const noexcept {
-    return shards[std::hash<std::string_view>{}(user) % shards.size()];
+    return detail::owner_of(shards, user);
   }
 };
 
@@ -79,48 +79,28 @@ asio::awaitable<user_report> store_and_send(std::shared_ptr<shard> owner, std::s
   co_return report;
 }
 
-/// Lets everything through at last, whatever happens.
-class catching_up {
- public:
-  catching_up(shard& where, connection_impl& who)
-      : shard_(where), who_(who), state_(where.begin_catch_up(who, audience::kind::user, who.user().user)) {}
-  catching_up(const catching_up&) = delete;
-  catching_up& operator=(const catching_up&) = delete;
-  ~catching_up() { shard_.go_live(who_, state_); }
-  catch_up& operator*() const noexcept { return *state_; }
-
- private:
-  shard& shard_;
-  connection_impl& who_;
-  std::shared_ptr<catch_up> state_;
-};
-
-const page_limits& replay_page() {
-  static const page_limits page{256, 256 * 1024};
-  return page;
-}
-
 asio::awaitable<std::size_t> replay_on(std::shared_ptr<shard> where, std::shared_ptr<users_core> core,
                                        std::shared_ptr<connection_impl> who) {
   std::size_t sent = 0;
   const auto& user = who->user().user;
   if (user.empty() || !who->is_open() || where->is_catching_up(*who, audience::kind::user, user))
     co_return sent;
-  const catching_up state{*where, *who};
+  const held_back held{*where, *who, audience::kind::user, user};
+  auto& state = held.state();
   for (bool more = true; more;) {
-    (*state).overflowed = false;
-    const auto page = co_await core->options.store->waiting(user, (*state).last, replay_page());
+    state.overflowed = false;
+    const auto page = co_await core->options.store->waiting(user, state.last, replay_page);
     for (const auto& each : page) {
       envelope_label label;
       label.stored = each.id;
       auto form = who->wants_envelopes ? enveloped(each.what, label) : each.what;
       const auto queued = co_await who->send(std::move(form), delivery().wait());
       if (queued == outcome::closed) co_return sent;
-      (*state).last = each.id;
+      state.last = each.id;
       ++sent;
       core->replayed.fetch_add(1, std::memory_order_relaxed);
     }
-    more = !page.empty() || (*state).overflowed;
+    more = !page.empty() || state.overflowed;
   }
   co_return sent;
 }
@@ -201,14 +181,10 @@ class hub_users final : public users {
   }
 
   asio::awaitable<std::size_t> replay(connection& to) override {
-    auto* const mine = dynamic_cast<connection_impl*>(&to);
-    require(mine && &static_cast<shard&>(mine->where()).shared() == core_->shared.get(),
-            "users: this connection is not one of the manager's");
-    const auto who = std::static_pointer_cast<connection_impl>(mine->shared_from_this());
-    const auto where = static_cast<shard&>(mine->where()).shared_from_this();
-    auto task = replay_on(where, core_, who);
-    if (where->running_here()) co_return co_await std::move(task);
-    co_return co_await run_on(*where, std::move(task), std::size_t{0});
+    const auto mine = own(to, *core_->shared);
+    auto task = replay_on(mine.where, core_, mine.who);
+    if (mine.where->running_here()) co_return co_await std::move(task);
+    co_return co_await run_on(*mine.where, std::move(task), std::size_t{0});
   }
 
   asio::awaitable<bool> acknowledge(std::string user, stored_id id) override {

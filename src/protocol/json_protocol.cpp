@@ -1,12 +1,10 @@
-#include "hub/envelope.hpp"
 #include "hub/hub.hpp"
+#include "protocol/answers.hpp"
 #include "protocol/request_fields.hpp"
 
 #include <skein/error.hpp>
 #include <skein/protocol.hpp>
 
-#include <boost/json/array.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
@@ -46,48 +44,21 @@ void want_envelopes(connection& client) {
 
 /// What a store's failure is called.
 [[noreturn]] void refuse_for(const boost::system::system_error& failure) {
-  if (failure.code() == errc::store_full) throw request_refusal{"store_full", failure.code().message()};
+  if (failure.code() == errc::store_full || failure.code() == errc::message_too_big)
+    throw request_refusal{"store_full", failure.code().message()};
   if (failure.code() == errc::store_unavailable)
     throw request_refusal{"store_unavailable", failure.code().message()};
-  if (failure.code() == errc::message_too_big) throw request_refusal{"store_full", failure.code().message()};
   throw failure;
 }
 
-// Lists in braces stay out of await expressions, where g++ 12 does not look after them.
-prepared_message simple_answer(const json::value* id, std::string_view type, std::string_view channel = {}) {
-  json::object fields{{"type", type}};
-  if (!channel.empty()) fields["channel"] = channel;
-  return answer(id, std::move(fields));
-}
-
-json::object opening(std::string_view type, std::string_view channel) {
-  return {{"type", type}, {"channel", channel}};
-}
-
-json::object member_object(const presence_member& who) {
-  json::object fields{{"connection", std::to_string(who.connection)}};
-  if (!who.user.empty()) fields["user"] = who.user;
-  if (!who.info.empty()) fields["info"] = json::parse(who.info);
-  return fields;
-}
-
-std::string history_answer(const json::value* id, const std::string& channel, const history_page& page,
-                           std::optional<bool> recovered) {
-  json::object head{{"type", "history"}, {"channel", channel}};
-  if (id) head["id"] = *id;
-  add_position(head, page.current);
-  if (recovered) head["recovered"] = *recovered;
-  head["more"] = page.more;
-  // The publications are text already.
-  auto text = json::serialize(head);
-  text.back() = ',';
-  text += "\"publications\":[";
-  for (const auto& each : page.publications) {
-    text += enveloped(each.what, {channel, page.current.epoch, each.offset}).payload();
-    text += ',';
+/// What a task of a store completes with, or its failure in the protocol's words.
+template <class T>
+asio::awaitable<T> of_store(asio::awaitable<T> task) {
+  try {
+    co_return co_await std::move(task);
+  } catch (const boost::system::system_error& failure) {
+    refuse_for(failure);
   }
-  if (!page.publications.empty()) text.pop_back();
-  return text + "]}";
 }
 
 }  // namespace
@@ -143,17 +114,6 @@ failure current_failure() {
   }
 }
 
-prepared_message hello_to(connection& client, const protocol_options& options) {
-  using std::chrono::milliseconds;
-  json::object fields{{"type", "welcome"},
-                      {"version", 1},
-                      {"connection", std::to_string(client.id())},
-                      {"ping_ms", std::chrono::duration_cast<milliseconds>(options.ping_interval).count()},
-                      {"max_message_bytes", options.max_message_bytes}};
-  if (!client.user().user.empty()) fields["user"] = client.user().user;
-  return message::text(json::serialize(fields));
-}
-
 void report(connection& client, const std::string& line) {
   if (auto* const mine = dynamic_cast<connection_impl*>(&client)) mine->where().problem(line);
 }
@@ -163,7 +123,7 @@ void report(connection& client, const std::string& line) {
 // --- One connection ---
 
 asio::awaitable<void> json_protocol::impl::welcome(connection& client) {
-  auto hello = hello_to(client, options);
+  auto hello = welcome_message(client, options);
   // Nothing may come between this and what waits for the user.
   client.post_send(std::move(hello));
   if (client.user().user.empty()) co_return;
@@ -313,15 +273,9 @@ asio::awaitable<void> json_protocol::impl::publish(connection& client, const jso
   if (!rule.history) {
     the_topics->post_publish(channel, std::move(what));
   } else {
-    std::optional<boost::system::system_error> failed;
-    try {
-      const auto report =
-          co_await the_topics->publish(channel, std::move(what), delivery().deadline(publish_patience));
-      add_position(fields, report.position);
-    } catch (const boost::system::system_error& e) {
-      failed = e;
-    }
-    if (failed) refuse_for(*failed);
+    auto task = the_topics->publish(channel, std::move(what), delivery().deadline(publish_patience));
+    const auto report = co_await of_store(std::move(task));
+    add_position(fields, report.position);
   }
   co_await client.write(answer(id, std::move(fields)));
 }
@@ -335,21 +289,10 @@ asio::awaitable<void> json_protocol::impl::history(connection& client, const jso
   if (!the_topics->rule_of(channel).history) not_available("this topic keeps no history");
 
   const page_limits most{limit, most_history_bytes};
-  std::string text;
-  std::optional<boost::system::system_error> failed;
-  try {
-    if (since) {
-      const auto page = co_await the_topics->history(channel, *since, most);
-      text = history_answer(id, channel, page, page.recovered);
-    } else {
-      const auto page = co_await the_topics->latest(channel, most);
-      text = history_answer(id, channel, page, std::nullopt);
-    }
-  } catch (const boost::system::system_error& e) {
-    failed = e;
-  }
-  if (failed) refuse_for(*failed);
-  co_await client.write(message::text(std::move(text)));
+  auto task = since ? the_topics->history(channel, *since, most) : the_topics->latest(channel, most);
+  const auto page = co_await of_store(std::move(task));
+  const auto recovered = since ? std::optional{page.recovered} : std::nullopt;
+  co_await client.write(history_answer(id, channel, page, recovered));
 }
 
 asio::awaitable<void> json_protocol::impl::presence(connection& client, const json::object& request,
@@ -358,14 +301,7 @@ asio::awaitable<void> json_protocol::impl::presence(connection& client, const js
   co_await allow(client, topic_action::presence, channel);
   if (!the_topics->rule_of(channel).presence) not_available("this topic has no presence");
   const auto report = co_await the_topics->presence(channel);
-  auto fields = opening("presence", channel);
-  fields["count"] = report.count;
-  if (report.members.size() == report.count) {
-    json::array members;
-    for (const auto& each : report.members) members.push_back(member_object(each));
-    fields["members"] = std::move(members);
-  }
-  co_await client.write(answer(id, std::move(fields)));
+  co_await client.write(presence_answer(id, channel, report));
 }
 
 // --- The user's messages ---
@@ -375,13 +311,7 @@ asio::awaitable<void> json_protocol::impl::acknowledge(connection& client, const
   const auto& user = client.user().user;
   if (user.empty())
     throw request_refusal{"not_available", "nothing is stored for a connection without a user"};
-  std::optional<boost::system::system_error> failed;
-  try {
-    for (const auto id : ids) co_await the_users->acknowledge(user, id);
-  } catch (const boost::system::system_error& e) {
-    failed = e;
-  }
-  if (failed) refuse_for(*failed);
+  for (const auto id : ids) co_await of_store(the_users->acknowledge(user, id));
   co_await client.write(simple_answer(&request.at("id"), "acked"));
 }
 

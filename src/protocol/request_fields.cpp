@@ -2,7 +2,6 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
 namespace skein::detail {
 namespace {
@@ -94,25 +93,6 @@ std::vector<stored_id> stored_ids(const json::object& request) {
   if (given.get_array().size() > max_ids) throw bad_field("id", "is a list of more than 100");
   for (const auto& each : given.get_array()) ids.push_back(natural(each, "id"));
   return ids;
-}
-
-prepared_message answer(const json::value* id, json::object fields) {
-  if (id) fields["id"] = *id;
-  return message::text(json::serialize(fields));
-}
-
-prepared_message error_answer(const json::value* id, std::string_view code, std::string_view text,
-                              std::string_view field, std::chrono::milliseconds retry_after) {
-  json::object fields{{"type", "error"}, {"code", code}, {"message", text}};
-  if (!field.empty()) fields["field"] = field;
-  if (retry_after.count() > 0) fields["retry_after_ms"] = retry_after.count();
-  return answer(id, std::move(fields));
-}
-
-void add_position(json::object& to, const topic_position& at) {
-  if (at.epoch.empty()) return;
-  to["epoch"] = at.epoch;
-  to["offset"] = at.offset;
 }
 
 }  // namespace skein::detail

@@ -9,7 +9,6 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 
-#include <chrono>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -62,14 +61,5 @@ class request_refusal : public std::runtime_error {
                                        std::size_t otherwise);
 /// One id of a stored message, or a list of them.
 [[nodiscard]] std::vector<stored_id> stored_ids(const json::object& request);
-
-/// `fields` with the id of a request in front.
-[[nodiscard]] prepared_message answer(const json::value* id, json::object fields);
-[[nodiscard]] prepared_message error_answer(const json::value* id, std::string_view code,
-                                            std::string_view text, std::string_view field = {},
-                                            std::chrono::milliseconds retry_after = {});
-
-/// Adds `epoch` and `offset`, if there is a position.
-void add_position(json::object& to, const topic_position& at);
 
 }  // namespace skein::detail
