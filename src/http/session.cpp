@@ -77,18 +77,6 @@ std::string describe(const asio::ip::tcp::endpoint& peer) {
   return describe(peer.address()) + ':' + std::to_string(peer.port());
 }
 
-/// How many bytes of a PROXY protocol header can be read without taking what stands behind it.
-std::size_t proxy_header_needs(std::string_view got) noexcept {
-  constexpr std::size_t shortest = 15;  // of either version
-  constexpr std::size_t fixed = 16;     // of version 2
-  if (got.size() < shortest) return shortest - got.size();
-  if (got.front() == 'P') return 1;
-  if (got.size() < fixed) return fixed - got.size();
-  const auto rest = static_cast<std::size_t>(static_cast<unsigned char>(got[14])) << 8U |
-                    static_cast<unsigned char>(got[15]);
-  return fixed + rest - got.size();
-}
-
 /// A request line may name the whole URI (RFC 9112 section 3.2.2); routes know paths.
 std::string_view origin_form(std::string_view target) noexcept {
   const auto scheme = target.find("://");

@@ -217,4 +217,13 @@ proxy_header parse_proxy_header(std::string_view bytes, std::size_t max_v2_bytes
   return fail(proxy_error::not_proxy);
 }
 
+std::size_t proxy_header_needs(std::string_view got) noexcept {
+  constexpr std::size_t shortest = 15;  // of either version
+  constexpr std::size_t length_at = 14;
+  if (got.size() < shortest) return shortest - got.size();
+  if (got.front() == v1_signature.front()) return 1;
+  if (got.size() < v2_fixed) return v2_fixed - got.size();
+  return v2_fixed + big_endian_16(got, length_at) - got.size();
+}
+
 }  // namespace skein::detail

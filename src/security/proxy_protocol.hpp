@@ -55,4 +55,7 @@ struct proxy_header {
 [[nodiscard]] proxy_header parse_proxy_header(std::string_view bytes,
                                               std::size_t max_v2_bytes = default_max_proxy_v2_bytes) noexcept;
 
+/// How many more bytes of an incomplete header may be read without taking what stands behind it.
+[[nodiscard]] std::size_t proxy_header_needs(std::string_view got) noexcept;
+
 }  // namespace skein::detail
