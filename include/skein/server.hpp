@@ -7,6 +7,7 @@
 #include <skein/connection.hpp>
 #include <skein/handshake.hpp>
 #include <skein/manager.hpp>
+#include <skein/tls.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -24,7 +25,8 @@ namespace skein {
 using handler = std::function<asio::awaitable<void>(connection&)>;
 
 struct route_options {
-  skein::authenticator authenticator;   ///< empty: everybody is anonymous
+  /// Empty: everybody is anonymous, but for clients with a certificate (`identity_of`).
+  skein::authenticator authenticator;
   std::optional<origin_policy> origin;  ///< empty: the server's
   std::vector<std::string>
       subprotocols;  ///< in order of preference; the first that the client offers is chosen
@@ -45,13 +47,15 @@ struct server_options {
   std::string address = "127.0.0.1";  ///< IPv4 or IPv6; `0.0.0.0` or `::` for all
   std::uint16_t port = 8080;          ///< 0: the system picks one
   std::chrono::nanoseconds handshake_timeout =
-      std::chrono::seconds{5};              ///< the whole request; past it 408. Not zero
+      std::chrono::seconds{5};              ///< TLS and the whole request; past it 408. Not zero
   std::size_t max_header_bytes = 8 * 1024;  ///< request line and headers; past it 431. Not zero
   std::size_t max_header_fields = 100;      ///< past it 431. Not zero
-  std::size_t max_handshakes = 1024;    ///< connections in HTTP at once; past it accepting waits. Not zero
+  std::size_t max_handshakes =
+      1024;  ///< connections in TLS or HTTP at once; past it accepting waits. Not zero
   std::size_t socket_read_buffer = 0;   ///< SO_RCVBUF in bytes; 0: the system's
   std::size_t socket_write_buffer = 0;  ///< SO_SNDBUF in bytes; 0: the system's
   origin_policy origin;
+  tls_options tls;
 };
 
 namespace detail {
@@ -79,12 +83,18 @@ class server {
   /// Adds `/ws/stats`, `/healthz` and `/readyz`.
   void add_standard_endpoints();
 
-  /// Binds and begins to accept. Throws `boost::system::system_error` if the address cannot be had.
+  /// Binds and begins to accept. Throws `boost::system::system_error` if the address cannot be had, and
+  /// `tls_error` if a certificate cannot be.
   void start();
 
   /// Stops accepting and ends idle HTTP connections; a request that has begun is answered. Idempotent, from
   /// any thread.
   void stop();
+
+  /// Reads the files of `tls_options` again, and shows new connections what is in them; those that there are
+  /// stay as they are. Throws `tls_error` if anything is wrong with any of the files, and then nothing has
+  /// changed. Does nothing without TLS. From any thread; it blocks while it reads.
+  void reload_certificates();
 
   /// The port that is listened on, once started.
   [[nodiscard]] std::uint16_t port() const noexcept;

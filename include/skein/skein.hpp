@@ -13,6 +13,7 @@
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
 #include <skein/server.hpp>
+#include <skein/tls.hpp>
 #include <skein/topics.hpp>
 #include <skein/users.hpp>
 #include <skein/websocket.hpp>

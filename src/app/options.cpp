@@ -143,6 +143,38 @@ option allowed_origin() {
   return result;
 }
 
+// A file's name; whether it can be used is found out when the server starts.
+template <class Member>
+option file(std::string key, Member member, std::string help) {
+  auto result = make_option(std::move(key), "text", "the path of a PEM file", std::move(help));
+  result.set = [=](config& into, const std::vector<std::string>& values) {
+    if (values.front().empty()) return false;
+    member(into) = values.front();
+    return true;
+  };
+  result.show = [=](const config& from) { return member(from); };
+  return result;
+}
+
+// Several of them. `environment` is the plural.
+template <class Member>
+option files(std::string key, std::string environment, Member member, std::string help) {
+  auto result = make_option(std::move(key), "text", "the path of a PEM file", std::move(help));
+  result.environment = std::move(environment);
+  result.repeatable = true;
+  result.set = [=](config& into, const std::vector<std::string>& values) {
+    if (std::ranges::any_of(values, &std::string::empty)) return false;
+    member(into) = values;
+    return true;
+  };
+  result.show = [=](const config& from) {
+    std::string list;
+    for (const auto& name : member(from)) list += (list.empty() ? "" : ",") + name;
+    return list;
+  };
+  return result;
+}
+
 // One of a few names. `member` as above.
 template <class Value, std::size_t N, class Member>
 option choice(std::string key, const std::array<std::pair<std::string_view, Value>, N>& names, Member member,
@@ -169,6 +201,9 @@ constexpr std::array<std::pair<std::string_view, log_level>, 5> log_levels{{{"de
                                                                             {"error", log_level::error},
                                                                             {"off", log_level::off}}};
 
+constexpr std::array<std::pair<std::string_view, bool>, 2> client_certificates{
+    {{"required", true}, {"optional", false}}};
+
 constexpr std::array<std::pair<std::string_view, engine>, 2> engines{
     {{"native", engine::native}, {"beast", engine::beast}}};
 
@@ -186,19 +221,33 @@ std::vector<option> make_options() {
                       "Connections at once, never more than the limit of open files allows; past it 503."));
   all.push_back(allowed_origin());
   all.push_back(duration("handshake-timeout", some_time, SKEIN_PLACE(server.handshake_timeout),
-                         "For the whole request that opens a connection; past it 408."));
+                         "For TLS and the whole request that opens a connection; past it 408."));
   all.push_back(bytes("max-header-bytes", between(1, 16ULL << 20), SKEIN_PLACE(server.max_header_bytes),
                       "Request line and headers; past it 431."));
   all.push_back(count("max-header-fields", between(1, 100'000), SKEIN_PLACE(server.max_header_fields),
                       "Headers of a request; past it 431."));
   all.push_back(count("max-handshakes", between(1, many), SKEIN_PLACE(server.max_handshakes),
-                      "Connections that are still in HTTP; past it accepting waits."));
+                      "Connections that are still in TLS or HTTP; past it accepting waits."));
   all.push_back(bytes("read-buffer-size", zero_or(between(1'024, one_gib)),
                       SKEIN_PLACE(server.socket_read_buffer),
                       "The socket's receive buffer; 0: the system's default."));
   all.push_back(bytes("write-buffer-size", zero_or(between(1'024, one_gib)),
                       SKEIN_PLACE(server.socket_write_buffer),
                       "The socket's send buffer; 0: the system's default."));
+
+  all.push_back(
+      files("tls-certificate", "WEBSOCKET_TLS_CERTIFICATES", SKEIN_PLACE(server.tls.certificate_files),
+            "A certificate with its chain; switches TLS on. Give it again for more names (SNI): a "
+            "client is shown the first that is valid for the name it asks for, else the very first."));
+  all.push_back(files("tls-key", "WEBSOCKET_TLS_KEYS", SKEIN_PLACE(server.tls.key_files),
+                      "The private key, not encrypted, of each tls-certificate, in the same order."));
+  all.push_back(
+      file("tls-client-ca", SKEIN_PLACE(server.tls.client_ca_file),
+           "The authorities whose certificates clients show (mutual TLS). None: clients are not asked "
+           "for one."));
+  all.push_back(choice("tls-client-certificate", client_certificates,
+                       SKEIN_PLACE(server.tls.client_certificate_required),
+                       "Whether a client without a certificate is refused, if there is a tls-client-ca."));
 
   all.push_back(choice("engine", engines, SKEIN_PLACE(manager.engine),
                        "What reads the protocol: Skein's own code, or Boost.Beast."));

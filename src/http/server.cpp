@@ -113,6 +113,8 @@ class listener : public std::enable_shared_from_this<listener> {
 void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
   const std::lock_guard lock{mutex_};
   require(!started, "the server was started before");
+  if (!options.tls.certificate_files.empty())
+    certificates_ = std::make_shared<const tls_context>(options.tls);
   const auto address = asio::ip::make_address(options.address);
   asio::ip::tcp::endpoint at{address, options.port};
   if (options.port != 0) {
@@ -139,6 +141,26 @@ void server_core::stop() {
   for (const auto& one : std::exchange(listeners_, {})) one->stop();
 }
 
+std::shared_ptr<const tls_context> server_core::certificates() const {
+  const std::lock_guard lock{certificates_mutex_};
+  return certificates_;
+}
+
+void server_core::reload_certificates() {
+  const bool used = certificates() != nullptr;
+  if (!used) return;
+  std::shared_ptr<const tls_context> loaded;
+  try {
+    loaded = std::make_shared<const tls_context>(options.tls);
+  } catch (const tls_error&) {
+    hub->tls.failed_reloads.fetch_add(1, std::memory_order_relaxed);
+    throw;
+  }
+  hub->tls.reloads.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock{certificates_mutex_};
+  certificates_ = std::move(loaded);
+}
+
 }  // namespace skein::detail
 
 namespace skein {
@@ -163,6 +185,10 @@ server::server(std::shared_ptr<manager> hub, server_options options) : manager_(
   for (const auto& origin : options.origin.allowed) {
     require(origin == "*" || is_origin(origin), "allowed origin: scheme://host[:port] or *");
   }
+  require(options.tls.certificate_files.size() == options.tls.key_files.size(),
+          "tls: as many key files as certificate files");
+  require(options.tls.client_ca_file.empty() || !options.tls.certificate_files.empty(),
+          "client_ca_file: of no use without certificate files");
   core_ = std::make_shared<detail::server_core>(manager_, *known, std::move(options));
 }
 
@@ -190,6 +216,9 @@ void server::start() {
 }
 void server::stop() {
   core_->stop();
+}
+void server::reload_certificates() {
+  core_->reload_certificates();
 }
 std::uint16_t server::port() const noexcept {
   return core_->port;

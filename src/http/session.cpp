@@ -2,8 +2,8 @@
 
 #include "http/session.hpp"
 
-#include "connection/transport.hpp"
 #include "http/answer.hpp"
+#include "http/http_stream.hpp"
 #include "http/upgrade.hpp"
 
 #include <boost/asio/as_tuple.hpp>
@@ -11,7 +11,6 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
@@ -95,15 +94,22 @@ class session {
           std::shared_ptr<idle_sessions> idle)
       : server_(std::move(server)),
         shard_(std::move(where)),
-        socket_(std::move(socket)),
+        certificates_(server_->certificates()),
+        stream_(std::move(socket), certificates_ ? certificates_->make_session() : nullptr),
         idle_(std::move(idle)),
-        deadline_(*shard_, socket_),
+        deadline_(*shard_, stream_.socket()),
         counted_(server_->hub->handshaking),
-        remote_(describe(socket_)) {}
+        remote_(describe(stream_.socket())) {}
 
   asio::awaitable<void> run() {
+    // For TLS and the first request together.
+    deadline_.start(server_->options.handshake_timeout);
+    if (stream_.tls() != nullptr) {
+      const bool agreed = co_await agree_on_tls();
+      if (!agreed) co_return;
+    }
     for (bool first = true;; first = false) {
-      deadline_.start(server_->options.handshake_timeout);
+      if (!first) deadline_.start(server_->options.handshake_timeout);
       auto got = co_await read_request(first);
       if (got.what == read_result::kind::gone) break;
       if (got.what == read_result::kind::refused) {
@@ -116,11 +122,42 @@ class session {
       const bool again = co_await answer(std::move(got));
       if (!again || server_->stopping.load(std::memory_order_relaxed)) break;
     }
-    if (socket_.is_open() && !gone_) co_await linger();
+    if (stream_.socket().is_open() && !gone_) co_await linger();
     deadline_.stop();
   }
 
  private:
+  asio::awaitable<bool> agree_on_tls() {
+    auto& counters = server_->hub->tls;
+    idle_->insert(&stream_.socket());
+    const auto error = co_await stream_.handshake();
+    idle_->erase(&stream_.socket());
+    const auto& tls = *stream_.tls();
+    if (!error && !deadline_.passed()) {
+      counters.handshakes.fetch_add(1, std::memory_order_relaxed);
+      if (tls.resumed()) counters.resumed.fetch_add(1, std::memory_order_relaxed);
+      certificate_ = peer_certificate(tls);
+      co_return true;
+    }
+    if (deadline_.passed()) {
+      counters.timed_out.fetch_add(1, std::memory_order_relaxed);
+      co_return false;
+    }
+    counters.failed.fetch_add(1, std::memory_order_relaxed);
+    if (tls.met_http()) {
+      response reply;
+      reply.status = 400;
+      reply.body = "this port speaks HTTPS\n";
+      answer_form form;
+      form.keep_alive = false;
+      const auto text = serialize(reply, form);
+      co_await stream_.write_plain(text);
+    }
+    co_await linger();  // for the alert, or the answer, to arrive
+    deadline_.stop();
+    co_return false;
+  }
+
   asio::awaitable<read_result> read_request(bool first) {
     read_result result;
     http::request_parser<http::empty_body> parser;
@@ -168,9 +205,9 @@ class session {
   asio::awaitable<error_code> read_more() {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    if (old == 0) idle_->insert(&socket_);  // a request that has begun is answered
-    const auto [error, n] = co_await socket_.async_read_some(asio::buffer(input_.data() + old, 1024), token);
-    idle_->erase(&socket_);
+    if (old == 0) idle_->insert(&stream_.socket());  // a request that has begun is answered
+    const auto [error, n] = co_await stream_.read_some({input_.data() + old, 1024});
+    idle_->erase(&stream_.socket());
     input_.resize(old + n);
     co_return n == 0 ? error : error_code{};
   }
@@ -190,6 +227,7 @@ class session {
     const auto target = message.target();
     result.request = request{
         {method.data(), method.size()}, origin_form({target.data(), target.size()}), headers, remote_};
+    result.request.set_client_certificate(certificate_);
     result.version = message.version();
     const auto hosts = result.request.count("Host");
     if (hosts > 1 || (hosts == 0 && result.version >= 11) || !result.request.target().starts_with('/')) {
@@ -296,13 +334,16 @@ class session {
     parts.request = std::move(got.request);
     parts.user = std::move(*who);
     parts.early = std::move(input_);
-    parts.transport = make_tcp_transport(socket_.release(), shard_->poller());
+    parts.transport = stream_.release(shard_->poller());
     shard_->open(path, std::move(parts));
     co_return false;
   }
 
   asio::awaitable<admission> authenticate(const route_options& options, const request& asked) {
-    if (!options.authenticator) co_return identity{};
+    if (!options.authenticator) {
+      if (asked.client_certificate() == nullptr) co_return identity{};
+      co_return identity_of(*asked.client_certificate());
+    }
     std::exception_ptr error;
     try {
       auto result =
@@ -326,7 +367,7 @@ class session {
   asio::awaitable<bool> send(response reply, answer_form form) {
     const auto text = serialize(reply, form);
     deadline_.start(server_->options.handshake_timeout);
-    const auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(text), token);
+    const auto ec = co_await stream_.write(text);
     gone_ = static_cast<bool>(ec);
     co_return !ec && form.keep_alive;
   }
@@ -334,26 +375,28 @@ class session {
   /// Reads what still comes, for a moment: closing with unread bytes would reset the connection, and the peer
   /// might never see the answer.
   asio::awaitable<void> linger() {
-    error_code ignored;
-    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+    stream_.shutdown_send();
     deadline_.start(std::chrono::seconds{1});
     input_.resize(4096);
-    idle_->insert(&socket_);
+    auto& socket = stream_.socket();
+    idle_->insert(&socket);
     for (std::size_t total = 0; total < 256 * 1024 && !deadline_.passed();) {
-      const auto [ec, n] = co_await socket_.async_read_some(asio::buffer(input_), token);
+      const auto [ec, n] = co_await socket.async_read_some(asio::buffer(input_), token);
       if (ec) break;
       total += n;
     }
-    idle_->erase(&socket_);
+    idle_->erase(&socket);
   }
 
   std::shared_ptr<server_core> server_;
   std::shared_ptr<shard> shard_;
-  asio::ip::tcp::socket socket_;
+  std::shared_ptr<const tls_context> certificates_;  // null: no TLS
+  http_stream stream_;
   std::shared_ptr<idle_sessions> idle_;
   session_deadline deadline_;
   handshake_count counted_;
   std::string remote_;
+  std::shared_ptr<const client_certificate> certificate_;
   std::string input_;  // read, not yet parsed
   bool gone_ = false;  // there is nobody to answer
 };

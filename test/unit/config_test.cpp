@@ -118,12 +118,13 @@ TEST_SUITE("config") {
       const config defaults;
       const auto value = what.show(defaults);
       config changed;
-      const std::string other = what.type == "switch"          ? (value == "true" ? "false" : "true")
-                                : what.key == "address"        ? "::1"
-                                : what.key == "allowed-origin" ? "https://example.org"
-                                : what.key == "log-level"      ? "error"
-                                : what.key == "engine"         ? (value == "beast" ? "native" : "beast")
-                                                               : in_type(what, what.bounds.high);
+      const std::string other = what.type == "switch"                  ? (value == "true" ? "false" : "true")
+                                : what.key == "address"                ? "::1"
+                                : what.key == "allowed-origin"         ? "https://example.org"
+                                : what.key == "tls-client-certificate" ? "optional"
+                                : what.key == "log-level"              ? "error"
+                                : what.key == "engine" ? (value == "beast" ? "native" : "beast")
+                                                       : in_type(what, what.bounds.high);
       if (!value.empty()) CHECK(what.set(changed, {value}));
       REQUIRE(what.set(changed, {other}));
       CHECK(what.show(changed) != value);
