@@ -174,11 +174,10 @@ TEST_SUITE("TLS") {
     REQUIRE(client.open().status == 101);
     std::size_t sent = 0;
     while (server.stats().evictions == 0) {
-      const auto report = await(server.manager().broadcast(
-          prepared(numbered(sent, 4'000)), skein::delivery().deadline(std::chrono::seconds{0})));
+      const auto report =
+          await(server.manager().broadcast(prepared(numbered(sent, 4'000)), skein::delivery().deadline(1ms)));
       CHECK(report.matched == report.written + report.dropped + report.closed + report.pending);
       ++sent;
-      INFO(report.matched, " ", report.written, " ", report.pending, " ", report.closed, " ", report.dropped);
       REQUIRE(sent < 10'000);
     }
     REQUIRE(server.wait_for_closed(1));
