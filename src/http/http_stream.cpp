@@ -17,8 +17,9 @@ asio::awaitable<error_code> http_stream::handshake() {
     const auto step = tls_->handshake();
     if (step == tls_session::progress::done) break;
     if (step == tls_session::progress::failed) co_return asio::error::connection_aborted;
-    const auto ec =
-        co_await wait(step == tls_session::progress::wants_write ? socket_.wait_write : socket_.wait_read);
+    const bool to_write = step == tls_session::progress::wants_write;
+    const auto what = to_write ? socket_.wait_write : socket_.wait_read;
+    const auto ec = co_await wait(what);
     if (ec) co_return ec;
   }
   co_return error_code{};

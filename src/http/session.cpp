@@ -206,7 +206,8 @@ class session {
     const auto old = input_.size();
     input_.resize(old + 1024);
     if (old == 0) idle_->insert(&stream_.socket());  // a request that has begun is answered
-    const auto [error, n] = co_await stream_.read_some({input_.data() + old, 1024});
+    const auto room = std::span{input_}.subspan(old);
+    const auto [error, n] = co_await stream_.read_some(room);
     idle_->erase(&stream_.socket());
     input_.resize(old + n);
     co_return n == 0 ? error : error_code{};
