@@ -143,6 +143,7 @@ class session {
       counters.timed_out.fetch_add(1, std::memory_order_relaxed);
       co_return false;
     }
+    if (error == asio::error::operation_aborted) co_return false;  // the server stops
     counters.failed.fetch_add(1, std::memory_order_relaxed);
     if (tls.met_http()) {
       response reply;

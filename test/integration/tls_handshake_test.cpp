@@ -325,6 +325,22 @@ TEST_SUITE("TLS handshake") {
     CHECK(serves(server, made));
   }
 
+  TEST_CASE("a server that stops does not wait for handshakes, and counts none of them as failed") {
+    tls_fixture made;
+    auto where = made.server_options();
+    where.port = 0;
+    const auto hub = skein::make_manager(quiet_options());
+    skein::server server{hub, where};
+    server.start();
+    raw_client silent{server.port()};
+    REQUIRE(eventually([&] { return hub->stats().handshaking == 1; }));
+    server.stop();
+    CHECK(silent.read_to_end() == stream_end::closed);
+    CHECK(eventually([&] { return hub->stats().handshaking == 0; }));
+    CHECK(hub->stats().tls.failed == 0);
+    CHECK(hub->stats().tls.timed_out == 0);
+  }
+
   TEST_CASE("handshakes in flight are bounded; who comes later waits for the others' deadline") {
     tls_fixture made;
     auto manager = quiet_options();
