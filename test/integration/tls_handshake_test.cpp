@@ -280,6 +280,7 @@ TEST_SUITE("TLS handshake") {
     time->advance(3s);
     tls_client slow{server.port(), made.trusting()};  // begins now
     REQUIRE(slow.established());
+    REQUIRE(eventually([&] { return tls_of(server).handshakes == 1; }));  // the server's side of it too
     time->advance(2s - 1ns);
     CHECK(tls_of(server).timed_out == 0);
     time->advance(1ns);
