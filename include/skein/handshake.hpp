@@ -20,6 +20,8 @@ namespace skein {
 
 namespace asio = boost::asio;
 
+struct client_certificate;
+
 /// The HTTP request that opened a connection, or that a plain endpoint answers. A value, kept in one block of
 /// memory because every connection holds one; its views live as long as it does.
 class request {
@@ -54,6 +56,13 @@ class request {
   /// The client as `address:port`; the address alone where only a proxy knows the port.
   [[nodiscard]] std::string_view remote_address() const noexcept;
   [[nodiscard]] std::string_view body() const noexcept;
+  /// The certificate that the client proved to have (tls.hpp); null without TLS, or without a certificate.
+  [[nodiscard]] const skein::client_certificate* client_certificate() const noexcept {
+    return certificate_.get();
+  }
+  void set_client_certificate(std::shared_ptr<const skein::client_certificate> certificate) noexcept {
+    certificate_ = std::move(certificate);
+  }
 
  private:
   // In front of the parts stand their sizes: of the method, the target, the remote address, the body, how
@@ -65,6 +74,7 @@ class request {
   void each_header(Visit&& visit) const;
 
   std::unique_ptr<char[]> block_;
+  std::shared_ptr<const skein::client_certificate> certificate_;
 };
 
 /// Who a connection belongs to.

@@ -95,6 +95,16 @@ enum class refusal_reason : std::uint8_t {
 };
 [[nodiscard]] std::string_view name(refusal_reason reason) noexcept;
 
+/// What became of TLS handshakes (RFC 8446 section 4, RFC 5246 section 7.3), and of loading certificates.
+struct tls_stats {
+  std::uint64_t handshakes = 0;      ///< completed
+  std::uint64_t resumed = 0;         ///< of them, those that took an earlier session up again
+  std::uint64_t failed = 0;          ///< refused by either side, or the peer went away
+  std::uint64_t timed_out = 0;       ///< not completed within the handshake timeout
+  std::uint64_t reloads = 0;         ///< after which new connections got what was loaded
+  std::uint64_t failed_reloads = 0;  ///< after which nothing had changed
+};
+
 /// Counted since the start, but for the first group, which is now.
 struct manager_stats {
   std::size_t active = 0;   ///< registered connections
@@ -126,6 +136,7 @@ struct manager_stats {
   std::uint64_t token_expiries = 0;  ///< connections closed because their identity had expired
   std::uint64_t broadcasts = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(refusal_reason::count_)> refused{};
+  tls_stats tls;
 
   std::chrono::nanoseconds uptime{0};
 };

@@ -9,6 +9,7 @@
 #include <skein/handshake.hpp>
 #include <skein/inbound.hpp>
 #include <skein/manager.hpp>
+#include <skein/tls.hpp>
 #include <skein/validation.hpp>
 
 #include <chrono>
@@ -27,7 +28,9 @@ namespace skein {
 using handler = std::function<asio::awaitable<void>(connection&)>;
 
 struct route_options {
-  skein::authenticator authenticator;   ///< empty: the server's tokens; without them everybody is anonymous
+  /// Empty: the server's tokens, then the client's certificate (`identity_of`); without either everybody is
+  /// anonymous.
+  skein::authenticator authenticator;
   std::optional<origin_policy> origin;  ///< empty: the server's
   std::vector<std::string>
       subprotocols;  ///< in order of preference; the first that the client offers is chosen
@@ -65,7 +68,11 @@ struct client_limits {
   rate user_messages{};  ///< the same for all connections of one user; anonymous ones are no user
   rate handshakes{};     ///< requests to upgrade, from one address (IPv6: one /64); past it 429
   std::size_t connections_per_address = 0;  ///< at once (IPv6: one /64); past it 429
-  rate accepts{};                           ///< requests to upgrade, from all addresses together; past it 503
+  /// Connections of one address (IPv6: one /64) that are still in TLS or HTTP. Past it a connection is closed
+  /// without a word: an answer would need the TLS handshake that is being saved. Trusted proxies are many
+  /// clients, and are not counted.
+  std::size_t handshakes_per_address = 0;
+  rate accepts{};  ///< requests to upgrade, from all addresses together; past it 503
 };
 
 /// Proxies in front of the server that may say who their client is.
@@ -81,10 +88,11 @@ struct server_options {
   std::string address = "127.0.0.1";  ///< IPv4 or IPv6; `0.0.0.0` or `::` for all
   std::uint16_t port = 8080;          ///< 0: the system picks one
   std::chrono::nanoseconds handshake_timeout =
-      std::chrono::seconds{5};              ///< the whole request; past it 408. Not zero
+      std::chrono::seconds{5};              ///< TLS and the whole request; past it 408. Not zero
   std::size_t max_header_bytes = 8 * 1024;  ///< request line and headers; past it 431. Not zero
   std::size_t max_header_fields = 100;      ///< past it 431. Not zero
-  std::size_t max_handshakes = 1024;    ///< connections in HTTP at once; past it accepting waits. Not zero
+  std::size_t max_handshakes =
+      1024;  ///< connections in TLS or HTTP at once; past it accepting waits. Not zero
   std::size_t socket_read_buffer = 0;   ///< SO_RCVBUF in bytes; 0: the system's
   std::size_t socket_write_buffer = 0;  ///< SO_SNDBUF in bytes; 0: the system's
   origin_policy origin;
@@ -94,6 +102,7 @@ struct server_options {
   bool require_authentication = false;
   client_limits clients;
   proxy_options proxies;
+  tls_options tls;
 };
 
 namespace detail {
@@ -126,12 +135,18 @@ class server {
   /// reasons. Called for each request to `/healthz` and `/readyz`, at the same time on several threads.
   void add_health_check(std::function<void(health_report&)> check);
 
-  /// Binds and begins to accept. Throws `boost::system::system_error` if the address cannot be had.
+  /// Binds and begins to accept. Throws `boost::system::system_error` if the address cannot be had, and
+  /// `tls_error` if a certificate cannot be.
   void start();
 
   /// Stops accepting and ends idle HTTP connections; a request that has begun is answered. Idempotent, from
   /// any thread.
   void stop();
+
+  /// Reads the files of `tls_options` again, and shows new connections what is in them; those that there are
+  /// stay as they are. Throws `tls_error` if anything is wrong with any of the files, and then nothing has
+  /// changed. Does nothing without TLS. From any thread; it blocks while it reads.
+  void reload_certificates();
 
   /// The port that is listened on, once started.
   [[nodiscard]] std::uint16_t port() const noexcept;

@@ -17,6 +17,7 @@
 #include <skein/message_store.hpp>
 #include <skein/protocol.hpp>
 #include <skein/server.hpp>
+#include <skein/tls.hpp>
 #include <skein/topics.hpp>
 #include <skein/users.hpp>
 #include <skein/validation.hpp>

@@ -48,6 +48,18 @@ void take_over(config& into, const values_by_key& values) {
   }
 }
 
+/// What one option asks of another.
+void require_agreement(const config& loaded) {
+  const auto& tls = loaded.server.tls;
+  if (tls.certificate_files.size() != tls.key_files.size())
+    throw configuration_error("tls-key: " + std::to_string(tls.key_files.size()) +
+                              " given; allowed: as many as tls-certificate, of which there are " +
+                              std::to_string(tls.certificate_files.size()));
+  if (!tls.client_ca_file.empty() && tls.certificate_files.empty())
+    throw configuration_error("tls-client-ca: " + in_quotes(tls.client_ca_file) +
+                              " is of no use without a tls-certificate");
+}
+
 std::vector<std::string> split(std::string_view list) {
   std::vector<std::string> parts;
   while (!list.empty()) {
@@ -157,6 +169,7 @@ flags read_flags(int argc, const char* const* argv) {
 config config::from_environment() {
   config result;
   take_over(result, read_environment(result.warnings));
+  require_agreement(result);
   return result;
 }
 
@@ -166,6 +179,7 @@ config config::load(int argc, const char* const* argv) {
   if (!from_flags.file.empty()) take_over(result, read_file(from_flags.file));
   take_over(result, read_environment(result.warnings));
   take_over(result, from_flags.values);
+  require_agreement(result);
   return result;
 }
 

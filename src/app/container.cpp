@@ -84,6 +84,7 @@ struct container::impl {
       tasks.clear();
     }
     signals.reset();
+    hangups.reset();
     last_call.reset();
     context.reset();
   }
@@ -108,6 +109,8 @@ struct container::impl {
   bool start();
   int run();
   void await_signal();
+  void await_hangup();
+  void reload();
   void begin_shutdown();
   void drained(const std::exception_ptr& error, const drain_report& report);
   void finish_if_done();
@@ -131,6 +134,7 @@ struct container::impl {
 
   std::unique_ptr<asio::io_context> context = std::make_unique<asio::io_context>(1);
   std::unique_ptr<asio::signal_set> signals;
+  std::unique_ptr<asio::signal_set> hangups;
   std::unique_ptr<asio::steady_timer> last_call;
   std::atomic<bool> stop_requested{false};
   bool running = false, shutting_down = false, is_drained = false;
@@ -261,15 +265,19 @@ int container::impl::run() {
   for (const auto& line : options.warnings) log(log_level::warning, line);
   // Before the server starts: a signal that comes while it does is not lost.
   signals = std::make_unique<asio::signal_set>(*context, SIGINT, SIGTERM);
+  hangups = std::make_unique<asio::signal_set>(*context, SIGHUP);
   if (!start()) {
     signals.reset();
+    hangups.reset();
     return failed;
   }
   running = true;
   await_signal();
+  await_hangup();
   if (stop_requested) begin_shutdown();
   context->run();
   signals.reset();
+  hangups.reset();
   return status;
 }
 
@@ -284,6 +292,27 @@ void container::impl::await_signal() {
     begin_shutdown();
     await_signal();
   });
+}
+
+void container::impl::await_hangup() {
+  hangups->async_wait([this](const error_code& error, int) {
+    if (error) return;
+    reload();
+    await_hangup();
+  });
+}
+
+void container::impl::reload() {
+  if (options.server.tls.certificate_files.empty()) {
+    log(log_level::info, "SIGHUP: there are no certificates to load");
+    return;
+  }
+  try {
+    server->reload_certificates();
+    log(log_level::info, "SIGHUP: the certificates have been loaded again");
+  } catch (const std::exception& e) {
+    log(log_level::error, std::string{"SIGHUP: the certificates stay as they were: "} + e.what());
+  }
 }
 
 void container::impl::begin_shutdown() {

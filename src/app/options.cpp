@@ -84,13 +84,13 @@ std::vector<option> make_options() {
       "server's own host and port, and clients that send no origin."));
   add_security_options(all);
   all.push_back(duration("handshake-timeout", some_time, SKEIN_PLACE(server.handshake_timeout),
-                         "For the whole request that opens a connection; past it 408."));
+                         "For TLS and the whole request that opens a connection; past it 408."));
   all.push_back(bytes("max-header-bytes", between(1, 16ULL << 20), SKEIN_PLACE(server.max_header_bytes),
                       "Request line and headers; past it 431."));
   all.push_back(count("max-header-fields", between(1, 100'000), SKEIN_PLACE(server.max_header_fields),
                       "Headers of a request; past it 431."));
   all.push_back(count("max-handshakes", between(1, many), SKEIN_PLACE(server.max_handshakes),
-                      "Connections that are still in HTTP; past it accepting waits."));
+                      "Connections that are still in TLS or HTTP; past it accepting waits."));
   all.push_back(bytes("read-buffer-size", zero_or(between(1'024, one_gib)),
                       SKEIN_PLACE(server.socket_read_buffer),
                       "The socket's receive buffer; 0: the system's default."));

@@ -50,6 +50,30 @@ option forwarded() {
   return result;
 }
 
+constexpr std::array<std::pair<std::string_view, bool>, 2> client_certificates{
+    {{"required", true}, {"optional", false}}};
+
+constexpr auto pem_file = "the path of a PEM file";
+
+void add_tls(std::vector<option>& to) {
+  to.push_back(
+      list("tls-certificate", "WEBSOCKET_TLS_CERTIFICATES", pem_file, "/etc/skein/example.crt", is_not_empty,
+           SKEIN_PLACE(server.tls.certificate_files),
+           "A certificate with its chain; switches TLS on. Give it again for more names (SNI): a "
+           "client is shown the first that is valid for the name it asks for, else the very first."));
+  to.push_back(list("tls-key", "WEBSOCKET_TLS_KEYS", pem_file, "/etc/skein/example.key", is_not_empty,
+                    SKEIN_PLACE(server.tls.key_files),
+                    "The private key, not encrypted, of each tls-certificate, in the same order."));
+  to.push_back(text("tls-client-ca", pem_file, "/etc/skein/clients.crt", is_not_empty,
+                    SKEIN_PLACE(server.tls.client_ca_file),
+                    "The authorities whose certificates clients show (mutual TLS). None: clients are not "
+                    "asked for one."));
+  to.push_back(choice("tls-client-certificate", client_certificates,
+                      SKEIN_PLACE(server.tls.client_certificate_required),
+                      "Whether a client without a certificate is refused, if there is a tls-client-ca."));
+  to.back().example = "optional";
+}
+
 void add_tokens(std::vector<option>& to) {
   to.push_back(text(
       "jwt-secret-file", "[ALGORITHM:]FILE with HS256, HS384 or HS512", "HS256:/run/secrets/jwt",
@@ -100,6 +124,9 @@ void add_limits(std::vector<option>& to) {
   to.push_back(count("connections-per-address", any_count,
                      SKEIN_PLACE(server.clients.connections_per_address),
                      "Connections of one address at once; past it 429. 0: no limit."));
+  to.push_back(count("handshakes-per-address", any_count, SKEIN_PLACE(server.clients.handshakes_per_address),
+                     "Connections of one address that are still in TLS or HTTP; past it they are closed. 0: "
+                     "no limit."));
   to.push_back(a_rate("accept-rate", SKEIN_PLACE(server.clients.accepts),
                       "Requests to upgrade from all addresses together; past it 503."));
 }
@@ -118,6 +145,7 @@ void add_proxies(std::vector<option>& to) {
 }  // namespace
 
 void add_security_options(std::vector<option>& to) {
+  add_tls(to);
   add_tokens(to);
   add_limits(to);
   add_proxies(to);

@@ -215,7 +215,7 @@ void connection_impl::read_once() {
   error_code ec;
   const auto n = transport_->read_some(buffer, ec);
   if (ec == asio::error::would_block) return;
-  if (ec == asio::error::eof && peer_closed_ && !channel_.close_written()) {
+  if (ec == asio::error::eof && peer_closed_ && !close_written()) {
     // The peer has said goodbye and all that it had to say; it may still be listening for the answer.
     input_ended_ = true;
     flush();
@@ -320,7 +320,7 @@ void connection_impl::on_close(close_code code, std::string_view text) {
   peer_closed_ = true;
   if (is_open()) {
     leave_open(closed_by::peer, code, text);
-  } else if (channel_.close_written()) {
+  } else if (close_written()) {
     end();
   }
 }
@@ -332,7 +332,7 @@ void connection_impl::on_failure(close_code code) {
   discard_waiting();
   if (is_open()) {
     leave_open(closed_by::local, code, {});
-  } else if (channel_.close_written()) {
+  } else if (close_written()) {
     on_close_written();
   }
 }
@@ -380,6 +380,12 @@ void connection_impl::end(bool reset) {
     if (lost.sink) lost.sink->settle(outcome::closed, false);
   });
   host_->counters.queued_bytes.subtract(bytes_before);
+  if (const auto held = std::exchange(held_, nullptr)) {
+    host_->counters.discarded.add(held->size());
+    for (const auto& lost : *held) {
+      if (lost.sink) lost.sink->settle(outcome::closed, false);
+    }
+  }
   host_->remove_deadline(*this);
   // Not at once: whoever called may be in the middle of something.
   asio::post(host_->executor(), [self = self()] {

@@ -160,6 +160,11 @@ class connection_impl final : public connection, private protocol_sink, private 
     std::string bytes;
     std::size_t fed = 0;
   };
+  /// What became of a message that went into the transport, but not through it yet.
+  struct unsettled {
+    outcome_sink* sink;
+    std::size_t payload;
+  };
   /// Of a connection that is closing, or was closed with a reason.
   struct ending {
     skein::close_reason reason;
@@ -228,6 +233,10 @@ class connection_impl final : public connection, private protocol_sink, private 
                            bool& taken);
   void write_waiting();
   void stall(bool progress);
+  /// Whether the transport holds nothing any more that it took and could not write.
+  [[nodiscard]] bool flush_held();
+  void count_written(std::uint64_t messages, std::uint64_t payload);
+  [[nodiscard]] bool close_written() const noexcept { return channel_.close_written() && !held_; }
   void leave_open(closed_by by, close_code code, std::string_view text);
   void discard_waiting();
   void on_close_written();
@@ -268,8 +277,9 @@ class connection_impl final : public connection, private protocol_sink, private 
 
   inbox inbox_;
   std::unique_ptr<unfed> backlog_;
-  wake_slot reader_;  // the handler, for a message
-  loop_slot room_;    // the read loop, for room in the inbox
+  std::unique_ptr<std::vector<unsettled>> held_;  // while the transport has taken more than it could write
+  wake_slot reader_;                              // the handler, for a message
+  loop_slot room_;                                // the read loop, for room in the inbox
   std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
   std::unique_ptr<ending> ending_;
 

@@ -64,7 +64,7 @@ connection_impl::verdict connection_impl::offer_to_channel(frame_block* frame, o
       const auto written_before = messages_out_;
       flush();
       if (!is_open()) return {outcome::closed};
-      if (messages_out_ != written_before) continue;
+      if (messages_out_ != written_before || channel_.has_room_for(item.wire_size)) continue;
     }
     switch (policy) {
       case overflow::wait:
@@ -109,6 +109,10 @@ void connection_impl::flush() noexcept {
 void connection_impl::write_waiting() {
   if (stalled_ || over()) return;
   flushing_ = true;
+  if (held_ && !flush_held()) {
+    flushing_ = false;
+    return;
+  }
   std::array<iovec, max_buffers> buffers;
   auto& counters = host_->counters;
   bool enough = false;
@@ -129,30 +133,65 @@ void connection_impl::write_waiting() {
       break;
     }
     counters.wire_bytes_out.add(n);
+    const bool holds = ec && n > 0;
+    if (holds) {
+      held_ = std::make_unique<std::vector<unsettled>>();
+      held_->reserve(channel_.size());
+    }
     const auto bytes_before = channel_.bytes();
     std::uint64_t messages = 0;
     std::uint64_t payload = 0;
     channel_.consume(n, [&](send_channel::item& done) {
       ++messages;
-      payload += done.frame->payload().size();
-      if (done.sink) done.sink->settle(outcome::written, false);
+      const auto size = done.frame->payload().size();
+      payload += size;
+      if (holds) {
+        held_->push_back({done.sink, size});
+      } else if (done.sink) {
+        done.sink->settle(outcome::written, false);
+      }
     });
-    messages_out_ += messages;
-    bytes_out_ += payload;
-    counters.messages_out.add(messages);
-    counters.bytes_out.add(payload);
+    if (!holds) count_written(messages, payload);
     counters.queued_messages.subtract(messages);
     counters.queued_bytes.subtract(bytes_before - channel_.bytes());
-    if (n < total) {
+    if (n < total || holds) {
       stall(n > 0);
       break;
     }
   }
   flushing_ = false;
   channel_.rest();
-  if (channel_.close_written()) on_close_written();
+  if (close_written()) on_close_written();
   // Those who wait would go on writing.
   if (waiting_ && !enough) admit_waiting();
+}
+
+bool connection_impl::flush_held() {
+  error_code ec;
+  transport_->write_some({}, ec);
+  if (ec == asio::error::would_block) {
+    stall(true);  // it was writable, so some of it has gone
+    return false;
+  }
+  if (ec) {
+    end();
+    return false;
+  }
+  const auto held = std::exchange(held_, nullptr);
+  std::uint64_t payload = 0;
+  for (const auto& done : *held) {
+    payload += done.payload;
+    if (done.sink) done.sink->settle(outcome::written, false);
+  }
+  count_written(held->size(), payload);
+  return true;
+}
+
+void connection_impl::count_written(std::uint64_t messages, std::uint64_t payload) {
+  messages_out_ += messages;
+  bytes_out_ += payload;
+  host_->counters.messages_out.add(messages);
+  host_->counters.bytes_out.add(payload);
 }
 
 void connection_impl::stall(bool progress) {

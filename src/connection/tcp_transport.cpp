@@ -28,26 +28,10 @@ class tcp_transport final : public transport, private poller_client {
   ~tcp_transport() override { close(false); }
 
   std::size_t read_some(std::span<char> into, error_code& ec) noexcept override {
-    const auto n = ::recv(descriptor_, into.data(), into.size(), MSG_DONTWAIT);
-    if (n > 0) {
-      ec = {};
-      return static_cast<std::size_t>(n);
-    }
-    ec = n == 0 ? error_code{asio::error::eof} : last_error();
-    return 0;
+    return receive_some(descriptor_, into, ec);
   }
-
   std::size_t write_some(std::span<const iovec> buffers, error_code& ec) noexcept override {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(buffers.data());
-    message.msg_iovlen = buffers.size();
-    const auto n = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n >= 0) {
-      ec = {};
-      return static_cast<std::size_t>(n);
-    }
-    ec = last_error();
-    return 0;
+    return send_some(descriptor_, buffers, ec);
   }
 
   void wait_readable(ready_handler handler) override {
@@ -143,6 +127,29 @@ class tcp_transport final : public transport, private poller_client {
 };
 
 }  // namespace
+
+std::size_t receive_some(int socket, std::span<char> into, error_code& ec) noexcept {
+  const auto n = ::recv(socket, into.data(), into.size(), MSG_DONTWAIT);
+  if (n > 0) {
+    ec = {};
+    return static_cast<std::size_t>(n);
+  }
+  ec = n == 0 ? error_code{asio::error::eof} : last_error();
+  return 0;
+}
+
+std::size_t send_some(int socket, std::span<const iovec> buffers, error_code& ec) noexcept {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(buffers.data());
+  message.msg_iovlen = buffers.size();
+  const auto n = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n >= 0) {
+    ec = {};
+    return static_cast<std::size_t>(n);
+  }
+  ec = last_error();
+  return 0;
+}
 
 std::unique_ptr<transport> make_tcp_transport(int descriptor, poller& watched_by) {
   return std::make_unique<tcp_transport>(descriptor, watched_by);

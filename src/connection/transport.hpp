@@ -1,7 +1,7 @@
 #pragma once
 
-// The bytes beneath a connection: non-blocking reads and writes, and waiting for readiness. TCP, memory,
-// later TLS.
+// The bytes beneath a connection: non-blocking reads and writes, and waiting for readiness. TCP, memory, and
+// TLS over either.
 
 #include "connection/suspended_loop.hpp"
 
@@ -19,16 +19,23 @@ namespace skein::detail {
 
 using boost::system::error_code;
 
+/// Bytes in both directions, without waiting.
+class byte_stream {
+ public:
+  virtual ~byte_stream() = default;
+  /// Reads what is there. `would_block` if there is nothing, `eof` at the end.
+  virtual std::size_t read_some(std::span<char> into, error_code& ec) noexcept = 0;
+  /// Writes what fits. `would_block` with a count of zero: nothing does. `would_block` with a count: so many
+  /// bytes were taken and are not to be given again, but the last of them have not been written yet; a later
+  /// call, which may be without buffers, goes on with those first.
+  virtual std::size_t write_some(std::span<const iovec> buffers, error_code& ec) noexcept = 0;
+};
+
 /// Used on the connection's executor only.
-class transport {
+class transport : public byte_stream {
  public:
   using ready_handler = detail::ready_handler;
 
-  virtual ~transport() = default;
-  /// Reads what is there. `would_block` if there is nothing, `eof` at the end.
-  virtual std::size_t read_some(std::span<char> into, error_code& ec) noexcept = 0;
-  /// Writes what fits, in one system call. `would_block` if nothing does.
-  virtual std::size_t write_some(std::span<const iovec> buffers, error_code& ec) noexcept = 0;
   /// Completes with true when `read_some` will not block, with false after `close`. One at a time.
   virtual void wait_readable(ready_handler handler) = 0;
   /// Completes with true when `write_some` will not block, with false after `close`. One at a time.
@@ -43,6 +50,10 @@ class transport {
 };
 
 class poller;
+
+/// `read_some` and `write_some` of a socket; never raises SIGPIPE.
+[[nodiscard]] std::size_t receive_some(int socket, std::span<char> into, error_code& ec) noexcept;
+[[nodiscard]] std::size_t send_some(int socket, std::span<const iovec> buffers, error_code& ec) noexcept;
 
 /// Owns the socket. The poller outlives the transport.
 [[nodiscard]] std::unique_ptr<transport> make_tcp_transport(int socket, poller& watched_by);

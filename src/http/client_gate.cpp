@@ -31,6 +31,14 @@ std::pair<refusal, refusal_reason> too_often(unsigned status, std::string_view t
   return {std::move(why), refusal_reason::rate};
 }
 
+std::pair<std::shared_ptr<void>, bool> take_from(const std::shared_ptr<address_places>& places,
+                                                 const boost::asio::ip::address& from) {
+  if (!places) return {nullptr, true};
+  auto place = places->take(from);
+  const bool taken = place != nullptr;
+  return {std::move(place), taken};
+}
+
 }  // namespace
 
 std::shared_ptr<void> address_places::take(const boost::asio::ip::address& from) {
@@ -78,6 +86,8 @@ client_gate::client_gate(const server_options& options) : limits_(options.client
   if (!limits_.handshakes.is_off()) handshakes_.emplace(limits_.handshakes);
   if (limits_.connections_per_address != 0)
     places_ = std::make_shared<address_places>(limits_.connections_per_address);
+  if (limits_.handshakes_per_address != 0)
+    handshaking_ = std::make_shared<address_places>(limits_.handshakes_per_address);
   if (!limits_.user_messages.is_off()) users_ = std::make_shared<user_buckets>(limits_.user_messages);
 }
 
@@ -97,10 +107,12 @@ std::optional<std::pair<refusal, refusal_reason>> client_gate::check(const boost
 }
 
 std::pair<std::shared_ptr<void>, bool> client_gate::take_place(const boost::asio::ip::address& from) {
-  if (!places_) return {nullptr, true};
-  auto place = places_->take(from);
-  const bool taken = place != nullptr;
-  return {std::move(place), taken};
+  return take_from(places_, from);
+}
+
+std::pair<std::shared_ptr<void>, bool> client_gate::take_handshake(const boost::asio::ip::address& from) {
+  if (contains(proxies_.networks, from)) return {nullptr, true};
+  return take_from(handshaking_, from);
 }
 
 std::pair<refusal, refusal_reason> client_gate::no_place() {

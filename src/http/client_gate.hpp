@@ -51,6 +51,8 @@ class client_gate {
   /// A place among the address's connections: empty and true where there is no limit.
   [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_place(const boost::asio::ip::address& from);
   [[nodiscard]] static std::pair<refusal, refusal_reason> no_place();
+  /// The same among those of its connections that are still in TLS or HTTP.
+  [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_handshake(const boost::asio::ip::address& from);
 
   [[nodiscard]] const trusted_proxies& proxies() const noexcept { return proxies_; }
   /// What a route's connections have to keep to; empty if that is nothing.
@@ -62,7 +64,7 @@ class client_gate {
   std::mutex mutex_;  // of `accepts_`
   skein::token_bucket accepts_;
   std::optional<keyed_buckets> handshakes_;
-  std::shared_ptr<address_places> places_;
+  std::shared_ptr<address_places> places_, handshaking_;
   std::shared_ptr<user_rate> users_;
 };
 

@@ -92,7 +92,9 @@ request::request(std::string_view method, std::string_view target, const header_
 }
 
 request::request(const request& other)
-    : request(other.method(), other.target(), other.headers(), other.remote_address(), other.body()) {}
+    : request(other.method(), other.target(), other.headers(), other.remote_address(), other.body()) {
+  certificate_ = other.certificate_;
+}
 
 request::layout request::parts() const noexcept {
   layout all;

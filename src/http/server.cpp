@@ -122,6 +122,8 @@ asio::awaitable<void> load_keys(std::shared_ptr<token_authenticator> of) {
 void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
   const std::lock_guard lock{mutex_};
   require(!started, "the server was started before");
+  if (!options.tls.certificate_files.empty())
+    certificates_ = std::make_shared<const tls_context>(options.tls);
   const auto address = asio::ip::make_address(options.address);
   asio::ip::tcp::endpoint at{address, options.port};
   if (options.port != 0) {
@@ -151,6 +153,26 @@ void server_core::stop() {
   for (const auto& one : std::exchange(listeners_, {})) one->stop();
 }
 
+std::shared_ptr<const tls_context> server_core::certificates() const {
+  const std::lock_guard lock{certificates_mutex_};
+  return certificates_;
+}
+
+void server_core::reload_certificates() {
+  const bool used = certificates() != nullptr;
+  if (!used) return;
+  std::shared_ptr<const tls_context> loaded;
+  try {
+    loaded = std::make_shared<const tls_context>(options.tls);
+  } catch (const tls_error&) {
+    hub->tls.failed_reloads.fetch_add(1, std::memory_order_relaxed);
+    throw;
+  }
+  hub->tls.reloads.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock{certificates_mutex_};
+  certificates_ = std::move(loaded);
+}
+
 }  // namespace skein::detail
 
 namespace skein {
@@ -175,6 +197,10 @@ server::server(std::shared_ptr<manager> hub, server_options options) : manager_(
   for (const auto& origin : options.origin.allowed) {
     require(origin == "*" || is_origin(origin), "allowed origin: scheme://host[:port] or *");
   }
+  require(options.tls.certificate_files.size() == options.tls.key_files.size(),
+          "tls: as many key files as certificate files");
+  require(options.tls.client_ca_file.empty() || !options.tls.certificate_files.empty(),
+          "client_ca_file: of no use without certificate files");
   core_ = std::make_shared<detail::server_core>(manager_, *known, std::move(options));
 }
 
@@ -190,9 +216,11 @@ void server::route(std::string path, handler what, route_options options) {
   const auto& how = entry.options;
   const auto& tokens = core_->options.tokens;
   entry.anonymous = how.anonymous.value_or(!core_->options.require_authentication);
-  require(entry.anonymous || how.authenticator || tokens,
-          "authentication is required, but nothing says who anybody is: neither tokens nor an authenticator");
-  if (!entry.anonymous && !how.authenticator &&
+  require(
+      entry.anonymous || how.authenticator || tokens || !core_->options.tls.client_ca_file.empty(),
+      "authentication is required, but nothing says who anybody is: neither tokens, an authenticator, nor "
+      "certificates of clients");
+  if (!entry.anonymous && !how.authenticator && tokens &&
       how.first_message_token.value_or(tokens->options().places.first_message)) {
     entry.runs_after_token = std::make_shared<const handler>(detail::after_token(tokens, entry.runs));
   }
@@ -221,6 +249,9 @@ void server::start() {
 }
 void server::stop() {
   core_->stop();
+}
+void server::reload_certificates() {
+  core_->reload_certificates();
 }
 std::uint16_t server::port() const noexcept {
   return core_->port;

@@ -4,6 +4,7 @@
 
 #include "http/client_gate.hpp"
 #include "hub/hub.hpp"
+#include "security/tls_context.hpp"
 
 #include <skein/server.hpp>
 
@@ -26,9 +27,9 @@ struct route_entry {
   bool anonymous = true;
   std::shared_ptr<const inbound_rules> rules{};
 };
-/// Everything but `start` and `stop` is read-only once started, so the shards share it without a lock. The
-/// hub is held by the `server`, not here: sessions live on the hub's own executors and must not be what keeps
-/// it alive.
+/// Everything but `start`, `stop` and the certificates is read-only once started, so the shards share it
+/// without a lock. The hub is held by the `server`, not here: sessions live on the hub's own executors and
+/// must not be what keeps it alive.
 class server_core : public std::enable_shared_from_this<server_core> {
  public:
   server_core(const std::shared_ptr<skein::manager>& owner, const class hub& of, server_options given)
@@ -36,6 +37,11 @@ class server_core : public std::enable_shared_from_this<server_core> {
 
   void start(const std::vector<std::shared_ptr<shard>>& shards);
   void stop();
+
+  /// What new connections are shown; null: no TLS. Any thread.
+  [[nodiscard]] std::shared_ptr<const tls_context> certificates() const;
+  /// Throws `tls_error`; then nothing has changed.
+  void reload_certificates();
 
   std::weak_ptr<skein::manager> manager;
   std::shared_ptr<hub_shared> hub;
@@ -49,6 +55,8 @@ class server_core : public std::enable_shared_from_this<server_core> {
   bool started = false;
 
  private:
+  mutable std::mutex certificates_mutex_;
+  std::shared_ptr<const tls_context> certificates_;
   std::mutex mutex_;  // of the listeners
   std::vector<std::shared_ptr<listener>> listeners_;
 };

@@ -2,18 +2,14 @@
 
 #include "http/session.hpp"
 
-#include "connection/transport.hpp"
 #include "http/answer.hpp"
+#include "http/arrival.hpp"
 #include "http/sign_in.hpp"
 #include "http/upgrade.hpp"
-#include "security/proxy_protocol.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
@@ -25,34 +21,6 @@ namespace http = boost::beast::http;
 
 namespace {
 
-constexpr auto token = asio::as_tuple(asio::use_awaitable);
-
-/// What reading a request may take in all, and what writing an answer may: set once for each and not again,
-/// whatever arrives meanwhile.
-class session_deadline final : public deadline_entry {
- public:
-  session_deadline(shard& where, asio::ip::tcp::socket& socket) : where_(where), socket_(socket) {}
-  void start(std::chrono::nanoseconds limit) {
-    passed_ = false;
-    where_.set_deadline(*this, deadline_after(where_.now(), limit));
-  }
-  void stop() noexcept { where_.remove_deadline(*this); }
-  [[nodiscard]] bool passed() const noexcept { return passed_; }
-  [[nodiscard]] asio::cancellation_slot slot() noexcept { return signal_.slot(); }
-  void on_deadline(time_point) override {
-    passed_ = true;
-    error_code ignored;
-    socket_.cancel(ignored);
-    signal_.emit(asio::cancellation_type::terminal);
-  }
-
- private:
-  shard& where_;
-  asio::ip::tcp::socket& socket_;
-  asio::cancellation_signal signal_;
-  bool passed_ = false;
-};
-
 class handshake_count {
  public:
   explicit handshake_count(std::atomic<std::size_t>& count) noexcept : count_(count) { count_.fetch_add(1); }
@@ -63,11 +31,6 @@ class handshake_count {
  private:
   std::atomic<std::size_t>& count_;
 };
-
-asio::ip::tcp::endpoint peer_of(const asio::ip::tcp::socket& socket) {
-  error_code ec;
-  return socket.remote_endpoint(ec);
-}
 
 std::string describe(const asio::ip::address& address) {
   return address.is_v6() ? '[' + address.to_string() + ']' : address.to_string();
@@ -102,25 +65,30 @@ class session {
           std::shared_ptr<idle_sessions> idle)
       : server_(std::move(server)),
         shard_(std::move(where)),
-        socket_(std::move(socket)),
+        certificates_(server_->certificates()),
+        stream_(std::move(socket), certificates_ ? certificates_->make_session() : nullptr),
         idle_(std::move(idle)),
-        deadline_(*shard_, socket_),
-        counted_(server_->hub->handshaking),
-        peer_(peer_of(socket_)),
-        remote_(describe(peer_)),
-        client_(peer_.address()) {}
+        deadline_(*shard_, stream_.socket(), *idle_),
+        counted_(server_->hub->handshaking) {}
 
   asio::awaitable<void> run() {
-    if (server_->options.proxies.proxy_protocol) {
-      const bool known = co_await read_proxy_header();
-      if (!known) {
-        server_->hub->count_refusal(refusal_reason::proxy);
-        deadline_.stop();
-        co_return;
-      }
+    // For what comes before HTTP and the first request together.
+    deadline_.start(server_->options.handshake_timeout);
+    const auto arrived = co_await arrive(*server_, stream_, deadline_);
+    if (arrived) {
+      peer_ = arrived->peer.address();
+      remote_ = describe(arrived->peer);
+      client_ = peer_;
+      certificate_ = arrived->certificate;
+      co_await serve();
     }
+    deadline_.stop();
+  }
+
+ private:
+  asio::awaitable<void> serve() {
     for (bool first = true;; first = false) {
-      deadline_.start(server_->options.handshake_timeout);
+      if (!first) deadline_.start(server_->options.handshake_timeout);
       auto got = co_await read_request(first);
       if (got.what == read_result::kind::gone) break;
       if (got.what == read_result::kind::refused) {
@@ -133,33 +101,7 @@ class session {
       const bool again = co_await answer(std::move(got));
       if (!again || server_->stopping.load(std::memory_order_relaxed)) break;
     }
-    if (socket_.is_open() && !gone_) co_await linger();
-    deadline_.stop();
-  }
-
- private:
-  /// Reads what a trusted proxy puts in front of everything else, and not a byte more. False: there is none.
-  asio::awaitable<bool> read_proxy_header() {
-    if (!contains(server_->gate.proxies().networks, peer_.address())) co_return false;
-    deadline_.start(server_->options.handshake_timeout);
-    std::string got;
-    for (;;) {
-      const auto old = got.size();
-      got.resize(old + proxy_header_needs(got));
-      const auto [ec, n] =
-          co_await socket_.async_read_some(asio::buffer(got.data() + old, got.size() - old), token);
-      got.resize(old + n);
-      if (ec || deadline_.passed()) co_return false;
-      const auto header = parse_proxy_header(got);
-      if (header.state == proxy_header::status::failed) co_return false;
-      if (header.state == proxy_header::status::need_more) continue;
-      if (header.endpoints) {
-        peer_ = header.endpoints->source;
-        client_ = peer_.address();
-        remote_ = describe(peer_);
-      }
-      co_return true;
-    }
+    if (stream_.socket().is_open() && !gone_) co_await linger(stream_, deadline_);
   }
 
   asio::awaitable<read_result> read_request(bool first) {
@@ -209,9 +151,9 @@ class session {
   asio::awaitable<error_code> read_more() {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    if (old == 0) idle_->insert(&socket_);  // a request that has begun is answered
-    const auto [error, n] = co_await socket_.async_read_some(asio::buffer(input_.data() + old, 1024), token);
-    idle_->erase(&socket_);
+    const auto idle = old == 0 ? deadline_.idle() : idle_mark{};  // a request that has begun is answered
+    const auto room = std::span{input_}.subspan(old);
+    const auto [error, n] = co_await stream_.read_some(room);
     input_.resize(old + n);
     co_return n == 0 ? error : error_code{};
   }
@@ -231,6 +173,7 @@ class session {
     const auto target = message.target();
     result.request = request{
         {method.data(), method.size()}, origin_form({target.data(), target.size()}), headers, remote_};
+    result.request.set_client_certificate(certificate_);
     result.version = message.version();
     const auto hosts = result.request.count("Host");
     if (hosts > 1 || (hosts == 0 && result.version >= 11) || !result.request.target().starts_with('/')) {
@@ -250,10 +193,10 @@ class session {
   /// Whom the proxies in front report; false if what they report cannot be read.
   bool find_the_client(request& what) {
     if (server_->gate.proxies().networks.empty()) return true;
-    const auto found = find_client(peer_.address(), what, server_->gate.proxies());
+    const auto found = find_client(peer_, what, server_->gate.proxies());
     client_ = found.address;
     if (found.source == client_source::malformed) return false;
-    if (found.address != peer_.address()) {
+    if (found.address != peer_) {
       what = request{what.method(), what.target(), what.headers(), describe(found.address), what.body()};
     }
     return true;
@@ -363,13 +306,12 @@ class session {
       parts.request = server_->options.tokens->without_token(parts.request);
     parts.user = std::move(*who);
     parts.early = std::move(input_);
-    parts.transport = make_tcp_transport(socket_.release(), shard_->poller());
+    parts.transport = stream_.release(shard_->poller());
     shard_->open(path, std::move(parts));
     co_return false;
   }
 
   asio::awaitable<admission> authenticate(const route_entry& route, const request& asked) {
-    if (!route.options.authenticator && !server_->options.tokens) co_return identity{};
     std::exception_ptr error;
     try {
       auto result =
@@ -393,38 +335,24 @@ class session {
   asio::awaitable<bool> send(response reply, answer_form form) {
     const auto text = serialize(reply, form);
     deadline_.start(server_->options.handshake_timeout);
-    const auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(text), token);
+    const auto ec = co_await stream_.write(text);
     gone_ = static_cast<bool>(ec);
     co_return !ec && form.keep_alive;
   }
 
-  /// Reads what still comes, for a moment: closing with unread bytes would reset the connection, and the peer
-  /// might never see the answer.
-  asio::awaitable<void> linger() {
-    error_code ignored;
-    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
-    deadline_.start(std::chrono::seconds{1});
-    input_.resize(4096);
-    idle_->insert(&socket_);
-    for (std::size_t total = 0; total < 256 * 1024 && !deadline_.passed();) {
-      const auto [ec, n] = co_await socket_.async_read_some(asio::buffer(input_), token);
-      if (ec) break;
-      total += n;
-    }
-    idle_->erase(&socket_);
-  }
-
   std::shared_ptr<server_core> server_;
   std::shared_ptr<shard> shard_;
-  asio::ip::tcp::socket socket_;
+  std::shared_ptr<const tls_context> certificates_;  // null: no TLS
+  http_stream stream_;
   std::shared_ptr<idle_sessions> idle_;
   session_deadline deadline_;
   handshake_count counted_;
-  asio::ip::tcp::endpoint peer_;  // as the PROXY protocol has it, if that is spoken
-  std::string remote_;
+  asio::ip::address peer_;    // as the PROXY protocol has it, if that is spoken
+  std::string remote_;        // the same, with its port
   asio::ip::address client_;  // of the last request, as the proxies report it
-  std::string input_;         // read, not yet parsed
-  bool gone_ = false;         // there is nobody to answer
+  std::shared_ptr<const client_certificate> certificate_;
+  std::string input_;  // read, not yet parsed
+  bool gone_ = false;  // there is nobody to answer
 };
 
 }  // namespace

@@ -27,18 +27,22 @@ refusal bad_token() {
   return unauthorized("the token was refused\n", R"(Bearer error="invalid_token")");
 }
 
-admission without_identity(const route_entry& route) {
-  if (route.anonymous || route.runs_after_token) return identity{};
+/// Who says nothing may have shown a certificate (mutual TLS), or say it in the first message.
+admission without_token(const route_entry& route, const request& asked) {
+  identity who;
+  if (const auto* const shown = asked.client_certificate()) who = identity_of(*shown);
+  if (!who.user.empty() || route.anonymous || route.runs_after_token) return who;
   return who_are_you();
 }
 
 asio::awaitable<admission> by_token(const route_entry& route, const server_options& options,
                                     const request& asked) {
+  if (!options.tokens) co_return without_token(route, asked);
   auto& tokens = *options.tokens;
   auto found = tokens.find(asked, route.options.origin ? *route.options.origin : options.origin);
   if (auto* const why = std::get_if<refusal>(&found)) co_return std::move(*why);
   auto& token = std::get<std::optional<std::string>>(found);
-  if (!token) co_return without_identity(route);
+  if (!token) co_return without_token(route, asked);
   auto answer = co_await tokens.identify(std::move(*token));
   if (answer.good()) co_return std::move(answer.who());
   if (answer.status() == token_status::keys_unavailable)

@@ -1,6 +1,7 @@
 #pragma once
 
-// Who a request belongs to: by the route's own authenticator, or by the server's tokens.
+// Who a request belongs to: by the route's own authenticator, by the server's tokens, or by the
+// certificate that the client showed.
 
 #include "http/server_core.hpp"
 

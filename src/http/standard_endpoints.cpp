@@ -43,13 +43,17 @@ json::object to_json(const manager_stats& stats) {
       {"protocol", stats.protocol_failures},    {"handler_exceptions", stats.handler_exceptions},
       {"rate_limited", stats.rate_limited},     {"invalid", stats.invalid},
       {"token_expiries", stats.token_expiries}};
+  json::object tls{{"handshakes", stats.tls.handshakes}, {"resumed", stats.tls.resumed},
+                   {"failed", stats.tls.failed},         {"timed_out", stats.tls.timed_out},
+                   {"reloads", stats.tls.reloads},       {"failed_reloads", stats.tls.failed_reloads}};
   return {{"uptime_seconds", std::chrono::duration<double>(stats.uptime).count()},
           {"connections", std::move(connections)},
           {"messages", std::move(messages)},
           {"queues", std::move(queues)},
           {"dropped", std::move(dropped)},
           {"heartbeat", std::move(heartbeat)},
-          {"failures", std::move(failures)}};
+          {"failures", std::move(failures)},
+          {"tls", std::move(tls)}};
 }
 
 response json_response(const json::object& what, unsigned status) {

@@ -38,6 +38,10 @@ struct hub_shared {
   std::atomic<std::size_t> alive{0};  // connections with a coroutine that has not ended
   std::atomic<std::size_t> handshaking{0};
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(refusal_reason::count_)> refused{};
+  struct {
+    std::atomic<std::uint64_t> handshakes{0}, resumed{0}, failed{0}, timed_out{0}, reloads{0},
+        failed_reloads{0};
+  } tls;
   std::atomic<bool> draining{false};
   std::atomic<bool> has_topics{false};
   std::atomic<bool> envelope_wanted{false};  // somebody has spoken the JSON protocol

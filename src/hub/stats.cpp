@@ -42,6 +42,11 @@ manager_stats hub::stats() const {
   sum.broadcasts = broadcasts_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < sum.refused.size(); ++i)
     sum.refused[i] = shared_->refused[i].load(std::memory_order_relaxed);
+  const auto& tls = shared_->tls;
+  sum.tls = {
+      tls.handshakes.load(std::memory_order_relaxed), tls.resumed.load(std::memory_order_relaxed),
+      tls.failed.load(std::memory_order_relaxed),     tls.timed_out.load(std::memory_order_relaxed),
+      tls.reloads.load(std::memory_order_relaxed),    tls.failed_reloads.load(std::memory_order_relaxed)};
   sum.uptime = shared_->time->now() - started_;
   return sum;
 }

@@ -175,7 +175,7 @@ raw_client::raw_client(std::uint16_t port, int receive_buffer)
 
 bool raw_client::send(std::string_view bytes) {
   while (!bytes.empty()) {
-    const auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const auto n = put(bytes);
     if (n >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(n));
     } else if (errno == EAGAIN) {
@@ -185,6 +185,14 @@ bool raw_client::send(std::string_view bytes) {
     }
   }
   return true;
+}
+
+long raw_client::put(std::string_view bytes) {
+  return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+long raw_client::get(char* into, std::size_t size) {
+  return ::recv(fd_, into, size, MSG_DONTWAIT);
 }
 
 bool raw_client::send_bytewise(std::string_view bytes) {
@@ -202,9 +210,9 @@ std::size_t raw_client::take(std::size_t most) {
   if (end_ != stream_end::open || most == 0) return 0;
   const auto old = received_.size();
   received_.resize(old + most);
-  const auto n = ::recv(fd_, received_.data() + old, most, MSG_DONTWAIT);
+  const auto n = get(received_.data() + old, most);
   const auto why = errno;
-  received_.resize(old + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  received_.resize(old + static_cast<std::size_t>(std::max(n, 0L)));
   if (n == 0) end_ = stream_end::closed;
   if (n < 0 && why != EAGAIN && why != EINTR) end_ = stream_end::reset;
   return received_.size() - old;

@@ -100,7 +100,7 @@ class raw_client {
   raw_client(raw_client&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)), received_(std::move(other.received_)), end_(other.end_) {}
   raw_client& operator=(raw_client&&) = delete;
-  ~raw_client() { close(); }
+  virtual ~raw_client() { close(); }
 
   /// False if the connection has gone.
   bool send(std::string_view bytes);
@@ -126,9 +126,15 @@ class raw_client {
   std::size_t take(std::size_t most);
   [[nodiscard]] stream_end end() const noexcept { return end_; }
 
-  void finish_sending();  ///< sends the end of the stream
-  void reset();           ///< goes away as a crashed peer does
+  virtual void finish_sending();  ///< sends the end of the stream
+  void reset();                   ///< goes away as a crashed peer does
   void close();
+
+ protected:
+  [[nodiscard]] int descriptor() const noexcept { return fd_; }
+  /// As `send` and `recv` without waiting.
+  virtual long put(std::string_view bytes);
+  virtual long get(char* into, std::size_t size);
 
  private:
   bool fill();  // waits for more; false at the end of the stream

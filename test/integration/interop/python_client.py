@@ -1,12 +1,15 @@
-"""The client of Python's websockets against skein-server, without and with permessage-deflate."""
+"""The client of Python's websockets against skein-server, without and with permessage-deflate and TLS."""
 
 import asyncio
 import os
 import random
 import re
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import tempfile
 
 import websockets
 
@@ -19,10 +22,11 @@ class Server:
     def __init__(self, program, *options):
         self.process = subprocess.Popen([program, "--bench-routes", "--port", "0", *options], stdout=subprocess.PIPE,
                                         text=True)
+        scheme = "wss" if "--tls-key" in options else "ws"
         for line in self.process.stdout:
             found = re.search(r"listening on (\S+)", line)
             if found:
-                self.url = f"ws://{found.group(1)}/echo"
+                self.url = f"{scheme}://{found.group(1)}/echo"
                 return
         raise SystemExit("the server said no address")
 
@@ -56,8 +60,8 @@ def pieces(payload):
     return [payload[:third], payload[third : 2 * third], payload[2 * third : 2 * third], payload[2 * third :]]
 
 
-async def converse(url, compression):
-    async with websockets.connect(url, compression=compression, **OPTIONS) as ws:
+async def converse(url, compression, tls):
+    async with websockets.connect(url, compression=compression, ssl=tls, **OPTIONS) as ws:
         extensions = str(ws.extensions if hasattr(ws, "extensions") else ws.protocol.extensions)
         assert ("PerMessageDeflate" in extensions) == (compression == "deflate"), extensions
         for payload in payloads():
@@ -77,8 +81,8 @@ async def converse(url, compression):
     assert ws.close_code == 4001, ws.close_code
 
 
-async def past_the_limit(url, compression):
-    async with websockets.connect(url, compression=compression, **OPTIONS) as ws:
+async def past_the_limit(url, compression, tls):
+    async with websockets.connect(url, compression=compression, ssl=tls, **OPTIONS) as ws:
         await ws.send("x" * (LIMIT + 1))
         try:
             await asyncio.wait_for(ws.recv(), 20)
@@ -87,9 +91,24 @@ async def past_the_limit(url, compression):
     assert ws.close_code == 1009, ws.close_code
 
 
-async def conversations(url, compression):
-    await asyncio.gather(*(converse(url, compression) for _ in range(8)))
-    await past_the_limit(url, compression)
+async def conversations(url, compression, tls=None):
+    await asyncio.gather(*(converse(url, compression, tls) for _ in range(8)))
+    await past_the_limit(url, compression, tls)
+
+
+def over_tls(program):
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "1", "-subj", "/CN=skein", "-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate,
+                        "-keyout", key], check=True, capture_output=True)
+        trusting = ssl.create_default_context(cafile=certificate)
+        with Server(program, "--compression", "--tls-certificate", certificate, "--tls-key", key) as server:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                trusting.minimum_version = ssl.TLSVersion.TLSv1_2
+                trusting.maximum_version = version
+                asyncio.run(conversations(server.url, None, trusting))
+                asyncio.run(conversations(server.url, "deflate", trusting))
 
 
 def main():
@@ -99,6 +118,8 @@ def main():
     with Server(program, "--compression") as server:
         asyncio.run(conversations(server.url, None))
         asyncio.run(conversations(server.url, "deflate"))
+    if shutil.which("openssl"):
+        over_tls(program)
     print("websockets", getattr(websockets, "__version__", "?"), "and skein-server understand each other")
 
 

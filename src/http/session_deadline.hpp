@@ -1,0 +1,61 @@
+#pragma once
+
+// What may end an HTTP session while it waits: the time, and a server that stops.
+
+#include "http/session.hpp"
+
+#include <boost/asio/cancellation_signal.hpp>
+
+#include <chrono>
+#include <utility>
+
+namespace skein::detail {
+
+/// While it lives, a server that stops ends what the socket waits for.
+class idle_mark {
+ public:
+  idle_mark() noexcept = default;
+  idle_mark(idle_sessions& among, asio::ip::tcp::socket& socket) : among_(&among), socket_(&socket) {
+    among.insert(&socket);
+  }
+  ~idle_mark() {
+    if (among_ != nullptr) among_->erase(socket_);
+  }
+  idle_mark(const idle_mark&) = delete;
+  idle_mark& operator=(const idle_mark&) = delete;
+
+ private:
+  idle_sessions* among_ = nullptr;
+  asio::ip::tcp::socket* socket_ = nullptr;
+};
+
+/// What reading a request may take in all, and what writing an answer may: set once for each and not again,
+/// whatever arrives meanwhile.
+class session_deadline final : public deadline_entry {
+ public:
+  session_deadline(shard& where, asio::ip::tcp::socket& socket, idle_sessions& idle) noexcept
+      : where_(where), socket_(socket), idle_(idle) {}
+  void start(std::chrono::nanoseconds limit) {
+    passed_ = false;
+    where_.set_deadline(*this, deadline_after(where_.now(), limit));
+  }
+  void stop() noexcept { where_.remove_deadline(*this); }
+  [[nodiscard]] bool passed() const noexcept { return passed_; }
+  [[nodiscard]] idle_mark idle() { return {idle_, socket_}; }
+  [[nodiscard]] asio::cancellation_slot slot() noexcept { return signal_.slot(); }
+  void on_deadline(time_point) override {
+    passed_ = true;
+    error_code ignored;
+    socket_.cancel(ignored);
+    signal_.emit(asio::cancellation_type::terminal);
+  }
+
+ private:
+  shard& where_;
+  asio::ip::tcp::socket& socket_;
+  idle_sessions& idle_;
+  asio::cancellation_signal signal_;
+  bool passed_ = false;
+};
+
+}  // namespace skein::detail
