@@ -62,7 +62,10 @@ using request_handler =
 [[nodiscard]] prepared_message answer_to(const boost::json::object& request, boost::json::object fields);
 
 struct protocol_options {
-  topic_authorizer authorize{};      ///< empty: everything that the topics' rules allow
+  topic_authorizer authorize{};  ///< empty: everything that the topics' rules allow
+  /// Whose tokens a client may renew its own with; empty: nobody's, and `refresh` is `not_available`. What a
+  /// client has subscribed to and may not any more with the new token is ended.
+  std::shared_ptr<token_authenticator> tokens{};
   std::size_t max_depth = 16;        ///< of a request's JSON; 1 to 256. Past it `bad_json`
   std::size_t max_faults = 3;        ///< of one connection; at least 1. The last one closes it
   std::size_t max_info_bytes = 256;  ///< of a subscription's `info`

@@ -103,6 +103,7 @@ struct container::impl {
   skein::server& build_server();
   skein::topics& build_topics();
   skein::users& build_users();
+  const std::shared_ptr<token_authenticator>& build_tokens();
   json_protocol& build_protocol(protocol_options with);
   void spawn(asio::awaitable<void> body);
   void task_ended(std::list<std::shared_ptr<task>>::iterator which, const std::exception_ptr& error);
@@ -165,18 +166,23 @@ skein::manager& container::impl::build_manager() {
   return *manager;
 }
 
+const std::shared_ptr<token_authenticator>& container::impl::build_tokens() {
+  auto& tokens = options.server.tokens;
+  if (!tokens && options.tokens.any()) {
+    tokens = app::make_tokens(options.tokens, time, [level = options.log, to = sink](std::string_view line) {
+      if (level <= log_level::warning && to) to(log_level::warning, app::one_line(line));
+    });
+  }
+  return tokens;
+}
+
 skein::server& container::impl::build_server() {
   if (!server) {
     build_manager();
     auto settings = options.server;
     auto& messages = settings.clients.messages;
     if (options.message_burst != 0) messages = rate{messages.per_second(), options.message_burst};
-    if (!settings.tokens && options.tokens.any()) {
-      settings.tokens =
-          app::make_tokens(options.tokens, time, [level = options.log, to = sink](std::string_view line) {
-            if (level <= log_level::warning && to) to(log_level::warning, app::one_line(line));
-          });
-    }
+    settings.tokens = build_tokens();
     server = std::make_unique<skein::server>(manager, std::move(settings));
     if (store) server->add_health_check([from = store](health_report& report) { describe(*from, report); });
   }
@@ -210,6 +216,7 @@ json_protocol& container::impl::build_protocol(protocol_options with) {
   build_users();
   with.ping_interval = options.manager.limits.ping_interval;
   with.max_message_bytes = options.manager.limits.max_message_bytes;
+  if (!with.tokens) with.tokens = build_tokens();
   return protocol.emplace(topics, users, std::move(with));
 }
 

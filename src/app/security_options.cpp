@@ -87,7 +87,7 @@ void add_tokens(std::vector<option>& to) {
       "A public key or a certificate in PEM for tokens of this one algorithm; give it again for more."));
   to.push_back(text(
       "jwks", "a file, https://host[:port]/path, or http:// with a loopback host", "https://id.example/jwks",
-      [](const std::string& v) { return is_url(v) ? detail::parse_http_address(v).has_value() : !v.empty(); },
+      [](const std::string& v) { return is_url(v) ? detail::parse_jwks_address(v).has_value() : !v.empty(); },
       SKEIN_PLACE(tokens.jwks), "A JWK set with the keys of tokens; a URL is asked again for unknown keys."));
   to.push_back(text("jwks-ca-file", "a file", "/etc/ssl/own.pem", is_not_empty,
                     SKEIN_PLACE(tokens.jwks_ca_file),

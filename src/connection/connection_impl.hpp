@@ -109,6 +109,10 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// the connection.
   [[nodiscard]] bool admitted() const noexcept { return admitted_; }
   void admit(identity who);
+  /// When the user's identity expires; the end of time if it does not.
+  [[nodiscard]] time_point user_due() const noexcept {
+    return particulars_ ? particulars_->due : time_point::max();
+  }
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
   [[nodiscard]] host& where() const noexcept { return *host_; }
 
@@ -185,9 +189,6 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// Whether the handler may have this message; otherwise it has been answered.
   [[nodiscard]] bool passes(const message& what);
   void set_user(identity who);
-  [[nodiscard]] time_point user_due() const noexcept {
-    return particulars_ ? particulars_->due : time_point::max();
-  }
   /// What the heartbeat asks for, or asked for and could not see answered.
   void send_ping();
   enum class input : std::uint8_t { ready, failed, perhaps };

@@ -86,7 +86,8 @@ prepared_message presence_answer(const json::value* id, const std::string& chann
   return std::move(all).done();
 }
 
-prepared_message welcome_message(const connection& client, const protocol_options& options) {
+prepared_message welcome_message(const connection& client, const protocol_options& options,
+                                 std::optional<std::chrono::milliseconds> token_left) {
   using std::chrono::milliseconds;
   json::object fields{{"type", "welcome"},
                       {"version", 1},
@@ -94,6 +95,20 @@ prepared_message welcome_message(const connection& client, const protocol_option
                       {"ping_ms", std::chrono::duration_cast<milliseconds>(options.ping_interval).count()},
                       {"max_message_bytes", options.max_message_bytes}};
   if (!client.user().user.empty()) fields["user"] = client.user().user;
+  if (token_left) fields["expires_in_ms"] = token_left->count();
+  return message::text(json::serialize(fields));
+}
+
+prepared_message refreshed_message(const json::value* id,
+                                   std::optional<std::chrono::milliseconds> token_left) {
+  json::object fields{{"type", "refreshed"}};
+  if (token_left) fields["expires_in_ms"] = token_left->count();
+  return answer(id, std::move(fields));
+}
+
+prepared_message subscription_ended(const std::string& channel, std::string_view code) {
+  auto fields = opening("unsubscribed", channel);
+  fields["code"] = code;
   return message::text(json::serialize(fields));
 }
 

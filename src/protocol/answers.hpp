@@ -34,7 +34,12 @@ namespace json = boost::json;
                                                const presence_report& report);
 
 /// The server's first words.
-[[nodiscard]] prepared_message welcome_message(const connection& client, const protocol_options& options);
+[[nodiscard]] prepared_message welcome_message(const connection& client, const protocol_options& options,
+                                               std::optional<std::chrono::milliseconds> token_left);
+[[nodiscard]] prepared_message refreshed_message(const json::value* id,
+                                                 std::optional<std::chrono::milliseconds> token_left);
+/// Of a subscription that the server ended.
+[[nodiscard]] prepared_message subscription_ended(const std::string& channel, std::string_view code);
 
 /// The fields of an answer about a channel.
 [[nodiscard]] json::object opening(std::string_view type, std::string_view channel);

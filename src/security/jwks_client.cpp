@@ -18,7 +18,6 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -32,11 +31,6 @@ using asio::ip::tcp;
 
 constexpr std::size_t max_header_bytes = 16 * 1024;
 
-bool is_host_character(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-         c == '_';
-}
-
 bool is_loopback_name(const std::string& host) {
   if (host == "localhost") return true;
   boost::system::error_code ec;
@@ -45,7 +39,7 @@ bool is_loopback_name(const std::string& host) {
 }
 
 template <class Stream>
-asio::awaitable<std::string> get(Stream& stream, const http_address& from, std::size_t max_bytes) {
+asio::awaitable<std::string> get(Stream& stream, const web_address& from, std::size_t max_bytes) {
   http::request<http::empty_body> request{http::verb::get, from.target, 11};
   request.set(http::field::host, from.authority());
   request.set(http::field::accept, "application/jwk-set+json, application/json");
@@ -64,7 +58,7 @@ asio::awaitable<std::string> get(Stream& stream, const http_address& from, std::
   co_return std::move(response.body());
 }
 
-asio::awaitable<void> shake_hands(ssl::stream<tcp::socket&>& stream, const http_address& to) {
+asio::awaitable<void> shake_hands(ssl::stream<tcp::socket&>& stream, const web_address& to) {
   // The name goes out in clear, and only names do (RFC 6066 section 3).
   if (!to.literal && SSL_set_tlsext_host_name(stream.native_handle(), to.host.c_str()) != 1)
     throw std::runtime_error{"the host's name cannot be sent"};
@@ -75,60 +69,13 @@ asio::awaitable<void> shake_hands(ssl::stream<tcp::socket&>& stream, const http_
 
 }  // namespace
 
-std::string http_address::authority() const {
-  const auto name = host.find(':') == std::string::npos ? host : '[' + host + ']';
-  return port == (tls ? "443" : "80") ? name : name + ':' + port;
-}
-
-std::optional<http_address> parse_http_address(std::string_view url) {
-  http_address result;
-  if (url.starts_with("https://")) {
-    url.remove_prefix(8);
-  } else if (url.starts_with("http://")) {
-    url.remove_prefix(7);
-    result.tls = false;
-  } else {
-    return std::nullopt;
-  }
-  const auto slash = std::min(url.find_first_of("/?#"), url.size());
-  auto host = url.substr(0, slash);
-  const auto target = url.substr(slash);
-  if (std::any_of(target.begin(), target.end(), [](char c) { return c <= ' ' || c > '~' || c == '#'; }) ||
-      target.starts_with('?'))
-    return std::nullopt;
-  result.target = target.empty() ? "/" : std::string{target};
-
-  std::string_view port = result.tls ? "443" : "80";
-  const auto bracket = host.starts_with('[') ? host.find(']') : 0;
-  if (bracket == std::string_view::npos) return std::nullopt;
-  if (const auto colon = host.find(':', bracket); colon != std::string_view::npos) {
-    port = host.substr(colon + 1);
-    host = host.substr(0, colon);
-  }
-  const bool digits = std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (!digits || port.empty() || port.size() > 5 || std::stoul(std::string{port}) > 65'535)
-    return std::nullopt;
-  result.port = std::string{port};
-
-  boost::system::error_code ec;
-  if (host.starts_with('[')) {
-    if (!host.ends_with(']')) return std::nullopt;
-    result.host = std::string{host.substr(1, host.size() - 2)};
-    asio::ip::make_address_v6(result.host, ec);
-    if (ec) return std::nullopt;
-    result.literal = true;
-  } else {
-    if (host.empty() || host.size() > 253 || !std::all_of(host.begin(), host.end(), is_host_character))
-      return std::nullopt;
-    result.host = std::string{host};
-    asio::ip::make_address_v4(result.host, ec);
-    result.literal = !ec;
-  }
-  if (!result.tls && !is_loopback_name(result.host)) return std::nullopt;
+std::optional<web_address> parse_jwks_address(std::string_view url) {
+  auto result = parse_web_address(url, "http", "https");
+  if (result && !result->tls && !is_loopback_name(result->host)) return std::nullopt;
   return result;
 }
 
-asio::awaitable<std::string> fetch_jwks(const http_address& from, const jwks_endpoint& how, clock& time) {
+asio::awaitable<std::string> fetch_jwks(const web_address& from, const jwks_endpoint& how, clock& time) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::socket socket{executor};
   tcp::resolver resolver{executor};

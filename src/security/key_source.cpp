@@ -70,7 +70,7 @@ class key_source::running {
   key_source& source_;
 };
 
-key_source::key_source(http_address from, jwks_endpoint how, std::shared_ptr<clock> time,
+key_source::key_source(web_address from, jwks_endpoint how, std::shared_ptr<clock> time,
                        std::function<void(std::vector<jwt_key>)> use,
                        std::function<void(std::string_view)> problem)
     : from_(std::move(from)),

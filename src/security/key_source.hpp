@@ -22,7 +22,7 @@ namespace skein::detail {
 class key_source : public std::enable_shared_from_this<key_source> {
  public:
   /// `use` is called with every set that was fetched.
-  key_source(http_address from, jwks_endpoint how, std::shared_ptr<clock> time,
+  key_source(web_address from, jwks_endpoint how, std::shared_ptr<clock> time,
              std::function<void(std::vector<jwt_key>)> use, std::function<void(std::string_view)> problem);
 
   /// Whether a set has ever been fetched.
@@ -45,7 +45,7 @@ class key_source : public std::enable_shared_from_this<key_source> {
   void finish(bool fetched);
   static asio::awaitable<void> fetch(std::shared_ptr<key_source> self);
 
-  const http_address from_;
+  const web_address from_;
   const jwks_endpoint how_;
   const std::shared_ptr<clock> time_;
   const std::function<void(std::vector<jwt_key>)> use_;

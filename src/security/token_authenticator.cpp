@@ -46,7 +46,7 @@ struct token_authenticator::impl : std::enable_shared_from_this<impl> {
 
   void fetch_keys() {
     if (options.jwks.url.empty()) return;
-    const auto from = detail::parse_http_address(options.jwks.url);
+    const auto from = detail::parse_jwks_address(options.jwks.url);
     require(from.has_value(), "jwks: https://host[:port][/path], or http:// with a loopback host");
     // Weak: a fetch may outlive the authenticator.
     source = std::make_shared<detail::key_source>(

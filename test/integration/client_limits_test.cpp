@@ -133,6 +133,41 @@ TEST_SUITE("client limits") {
     CHECK(from(f, "192.0.2.1").status == 101);
   }
 
+  TEST_CASE("an address may have so many connections that have not been upgraded yet") {
+    skein::client_limits limits;
+    limits.handshakes_per_address = 2;
+    test_server one{quiet_options(), with_clients(limits)};
+    raw_client a{one.port()}, b{one.port()};
+    a.send("GET");
+    b.send("GET");
+    REQUIRE(eventually([&] { return one.stats().handshaking == 2; }));
+    raw_client c{one.port()};
+    CHECK_FALSE(c.read_frame());
+    CHECK(c.end() != stream_end::open);
+    CHECK(refused(one, refusal_reason::address_limit) == 1);
+    // A place comes back with the answer, or the end.
+    a.send(upgrade_request("/echo").substr(3));
+    CHECK(a.read_answer().status == 101);
+    REQUIRE(eventually([&] { return one.stats().handshaking == 1; }));
+    CHECK(status_of(one, {}) == 101);
+    b.reset();
+    REQUIRE(eventually([&] { return one.stats().handshaking == 0; }));
+    CHECK(status_of(one, {}) == 101);
+  }
+
+  TEST_CASE("a trusted proxy is many clients, and may be in as many handshakes as it likes") {
+    skein::client_limits limits;
+    limits.handshakes_per_address = 1;
+    auto where = with_clients(limits);
+    where.proxies.trusted = {"127.0.0.1"};
+    test_server one{quiet_options(), where};
+    raw_client a{one.port()}, b{one.port()};
+    a.send("GET");
+    b.send("GET");
+    REQUIRE(eventually([&] { return one.stats().handshaking == 2; }));
+    CHECK(status_of(one, {}) == 101);
+  }
+
   TEST_CASE("of IPv6 a whole /64 counts as one address") {
     skein::client_limits limits;
     limits.connections_per_address = 1;

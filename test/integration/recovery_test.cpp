@@ -1,8 +1,6 @@
 // Recovery on a real server with several shards: clients that are cut at random moments miss nothing.
 
-#include "test_server.hpp"
-
-#include <skein/protocol.hpp>
+#include "protocol_server.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -21,30 +19,6 @@ namespace {
 
 constexpr std::uint64_t publications = 2'000;
 constexpr const char* topic = "orders.all";
-
-struct protocol_server {
-  protocol_server()
-      : server(options(), {}, [this](skein::server& where) {
-          where.route("/ws", [this](connection& client) { return protocol->serve(client); });
-        }) {
-    topic_rule rule{"orders.>"};
-    rule.history.emplace();
-    rule.history->keep.max_messages = publications;
-    topics_options keep;
-    keep.rules = {rule};
-    topics = make_topics(server.manager_pointer(), std::move(keep));
-    protocol = std::make_unique<json_protocol>(topics, make_users(server.manager_pointer()));
-  }
-  static manager_options options() {
-    auto all = quiet_options();
-    all.shards = 4;
-    return all;
-  }
-
-  std::shared_ptr<skein::topics> topics;
-  std::unique_ptr<json_protocol> protocol;
-  test_server server;
-};
 
 json::object next_of(raw_client& client) {
   const auto got = client.read_message();
@@ -90,7 +64,7 @@ std::string follow(std::uint16_t port, std::uint64_t seed, const std::string& ep
 
 TEST_SUITE("topics") {
   TEST_CASE("clients that are cut at random moments recover every publication, in order, on every shard") {
-    protocol_server of;
+    protocol_server of{publications};
     const auto start = await(of.topics->latest(topic, page_limits())).current;
     REQUIRE(start.offset == 0);
     std::atomic<int> cuts{0};

@@ -2,6 +2,7 @@
 // wrong.
 
 #include "tls_server.hpp"
+#include "tokens.hpp"
 
 #include <doctest/doctest.h>
 #include <openssl/ssl.h>
@@ -203,6 +204,44 @@ TEST_SUITE("TLS handshake") {
     CHECK(said(server, wishes) == "CN=ada as 'ada'");
     wishes.own = authority{"others"}.issue({.common_name = "ada", .for_client = true});
     CHECK(refusal_of(server, wishes) == SSL_R_TLSV1_ALERT_UNKNOWN_CA);
+  }
+
+  TEST_CASE("a token says more than a certificate, and a certificate more than nothing") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    token_server one{[&](skein::token_options&, skein::server_options& where) {
+      where.tls = made.server_options().tls;
+      where.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+      where.tls.client_certificate_required = false;
+    }};
+    const auto who = [&](const tls_wishes& wishes, const std::string& headers) {
+      tls_client client{one.server.port(), wishes};
+      const auto answer = client.open("/who", headers);
+      if (answer.status != 101) return std::to_string(answer.status);
+      const auto got = client.read_message();
+      return got ? got->payload : "nothing"s;
+    };
+    auto wishes = made.trusting();
+    CHECK(who(wishes, "") == "401");
+    CHECK(who(wishes, bearer(token_for("bob"))) == "you are bob");
+    wishes.own = clients.issue({.common_name = "ada", .for_client = true});
+    CHECK(who(wishes, "") == "you are ada");
+    CHECK(who(wishes, bearer(token_for("bob"))) == "you are bob");
+    CHECK(who(wishes, bearer(forged_token())) == "401");
+  }
+
+  TEST_CASE("where nobody may be anonymous, certificates are enough to know them by") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    auto options = made.server_options();
+    options.require_authentication = true;
+    options.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+    options.tls.client_certificate_required = false;
+    test_server server{quiet_options(), options, [](skein::server& to) { to.route("/who", say_certificate); }};
+    auto wishes = made.trusting();
+    CHECK(said(server, wishes) == "401");
+    wishes.own = clients.issue({.common_name = "ada", .for_client = true});
+    CHECK(said(server, wishes) == "CN=ada as 'ada'");
   }
 
   TEST_CASE("a session is taken up again, with who the client is") {

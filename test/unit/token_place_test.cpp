@@ -13,7 +13,7 @@ using namespace skein::detail;
 namespace {
 
 std::string read(std::string_view url) {
-  const auto address = parse_http_address(url);
+  const auto address = parse_jwks_address(url);
   if (!address) return "none";
   return std::string{address->tls ? "tls " : "clear "} + address->authority() + ' ' + address->target;
 }

@@ -1,0 +1,167 @@
+#pragma once
+
+// The client of the JSON protocol from the inside. All of it on one executor.
+
+#include "connection/wake_slot.hpp"
+
+#include <skein/client.hpp>
+
+#include <boost/asio/cancellation_signal.hpp>
+
+#include <deque>
+#include <exception>
+#include <map>
+#include <set>
+#include <utility>
+
+namespace skein::detail {
+
+namespace json = boost::json;
+
+struct feed;
+
+/// What one subscription object has not taken yet.
+struct feed_reader : std::enable_shared_from_this<feed_reader> {
+  std::shared_ptr<client_core> owner;
+  std::string channel;
+  std::shared_ptr<feed> source;  ///< null once it has ended
+  std::deque<feed_item> items{};
+  topic_position taken{};
+  wake_slot slot{};
+  std::exception_ptr failure{};  ///< why it ended, if the server wanted it to
+};
+
+/// What the server is subscribed to.
+struct feed {
+  std::string channel;
+  bool pattern = false;
+  std::optional<topic_position> position{};  ///< last seen; nothing: neither seen nor asked for
+  std::optional<json::value> info{};
+  bool live = false;         ///< confirmed on this connection
+  bool lived = false;        ///< confirmed on any
+  std::string asked{};       ///< the id of the request under way
+  std::unique_ptr<alarm> again{};
+  std::vector<feed_reader*> readers{};
+};
+
+/// A request whose answer has not come.
+struct pending_request {
+  std::string text;
+  bool sent = false;
+  bool done = false;
+  json::object answer{};
+  std::exception_ptr failure{};
+  std::unique_ptr<alarm> limit{};
+  wake_slot slot{};
+};
+
+/// Numbers that were seen, the latest of them.
+class recent_ids {
+ public:
+  /// False if it was there.
+  bool add(stored_id id) {
+    if (!known_.insert(id).second) return false;
+    order_.push_back(id);
+    if (order_.size() > most) {
+      known_.erase(order_.front());
+      order_.pop_front();
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t most = 4096;
+  std::set<stored_id> known_;
+  std::deque<stored_id> order_;
+};
+
+class client_core : public std::enable_shared_from_this<client_core> {
+ public:
+  client_core(asio::any_io_executor executor, client_options options);
+
+  void start();
+  void stop();
+  /// The client is gone: nobody is told any more.
+  void abandon() noexcept;
+  asio::awaitable<void> close();
+
+  std::shared_ptr<feed_reader> subscribe(std::string channel, subscribe_options how);
+  void unsubscribe(feed_reader& reader);
+  static asio::awaitable<std::optional<feed_item>> next(std::shared_ptr<feed_reader> reader);
+  asio::awaitable<json::object> request(json::object fields);
+  asio::awaitable<std::optional<user_message>> next_message();
+
+  [[nodiscard]] client_state state() const noexcept { return state_; }
+  [[nodiscard]] const client_stats& stats() const noexcept { return stats_; }
+
+ private:
+  /// One connection: what goes out on it, in order.
+  struct line {
+    std::shared_ptr<websocket> socket;
+    std::deque<std::string> out{};
+    bool writing = false;
+  };
+  enum class verdict : std::uint8_t { come_back, stay_away };
+
+  // client_session.cpp: a connection after the other.
+  static asio::awaitable<void> run(std::shared_ptr<client_core> self);
+  asio::awaitable<verdict> connect_once();
+  asio::awaitable<verdict> converse();
+  void on_welcome(const json::object& hello);
+  void on_message(json::object message);
+  void on_answer(pending_request& request, json::object answer);
+  void lose_connection();
+  asio::awaitable<void> pause();
+  void set_state(client_state now, std::string_view why);
+  void send(std::string text);
+  static asio::awaitable<void> write_all(std::shared_ptr<client_core> self, std::shared_ptr<line> to);
+  void expect_expiry(const json::object& said);
+  static asio::awaitable<void> refresh(std::shared_ptr<client_core> self);
+  void finish(const std::shared_ptr<pending_request>& request);
+  static asio::awaitable<void> say_goodbye(std::shared_ptr<websocket> to);
+
+  // client_feeds.cpp: subscriptions.
+  void ask(const std::shared_ptr<feed>& what);
+  bool answers_a_feed(const std::string& id, const json::object& answer);
+  void on_subscribed(feed& what, const json::object& answer);
+  void on_refused(const std::shared_ptr<feed>& what, const json::object& answer);
+  void on_ended_by_server(const json::object& message);
+  void on_publication(std::string_view channel, json::object message);
+  void give(feed_reader& to, feed_item item);
+  void give_gap(feed& what);
+  void end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why);
+  void end_all_feeds();
+  /// Not within this call: whoever waits may destroy anything.
+  void wake(feed_reader& who);
+
+  [[nodiscard]] std::string next_id() { return "s" + std::to_string(++last_id_); }
+
+  const asio::any_io_executor executor_;
+  const client_options options_;
+  client_state state_ = client_state::waiting;
+  client_stats stats_;
+  bool stopping_ = false, running_ = false, welcomed_ = false, abandoned_ = false;
+  unsigned failures_in_turn_ = 0;
+  std::chrono::nanoseconds at_least_{0};  // before trying again, as the server asked
+  std::string why_;
+  std::shared_ptr<line> line_;
+  std::unique_ptr<alarm> waker_, fresh_token_;
+  asio::cancellation_signal give_up_;  // connecting
+  wake_slot sleeper_, closer_;
+  std::uint64_t last_id_ = 0;
+  std::map<std::string, std::shared_ptr<pending_request>, std::less<>> requests_;
+  std::deque<std::string> unsent_;  // of requests, in their order
+  std::map<std::string, std::shared_ptr<feed>, std::less<>> feeds_;
+  std::vector<std::shared_ptr<feed>> in_order_;  // as they were asked for
+  std::deque<user_message> messages_;
+  std::optional<stored_id> unacknowledged_;
+  recent_ids seen_;
+  wake_slot message_slot_;
+};
+
+/// What the server refused a request with.
+[[nodiscard]] request_error to_error(const json::object& answer);
+[[nodiscard]] topic_position position_of(const json::object& message);
+[[nodiscard]] std::string_view text_of(const json::object& message, std::string_view field) noexcept;
+
+}  // namespace skein::detail

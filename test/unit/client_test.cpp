@@ -1,0 +1,678 @@
+// The client of the JSON protocol, against servers that are all script.
+
+#include <skein/client.hpp>
+#include <skein/testing.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <doctest/doctest.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace skein;
+using namespace std::chrono_literals;
+namespace asio = boost::asio;
+namespace json = boost::json;
+using testing::mock_websocket;
+
+namespace {
+
+constexpr auto hello = R"({"type":"welcome","version":1,"connection":"1","ping_ms":25000,"max_message_bytes":65536})";
+
+/// A client whose connections the test plays.
+class script {
+ public:
+  explicit script(const std::function<void(client_options&)>& change = {}) {
+    options.url = "ws://test";
+    options.time = time;
+    options.random = [] { return 1.0; };
+    options.on_state = [this](client_state now, std::string_view why) {
+      states.push_back(std::string{name(now)} + (why.empty() ? "" : ": " + std::string{why}));
+    };
+    options.connector = [this](std::string, connect_options how) -> asio::awaitable<std::shared_ptr<websocket>> {
+      tokens.push_back(how.token);
+      if (!refusals.empty()) {
+        const auto next = refusals.front();
+        refusals.pop_front();
+        std::rethrow_exception(next);
+      }
+      sockets.push_back(std::make_shared<mock_websocket>(context.get_executor()));
+      sockets.back()->then_read_waits();
+      co_return sockets.back();
+    };
+    if (change) change(options);
+    client = std::make_unique<skein::client>(context.get_executor(), options);
+    settle();
+  }
+  ~script() {
+    client.reset();
+    settle();
+  }
+
+  void settle() { testing::settle(context); }
+  void advance(duration by) {
+    time->advance(by);
+    settle();
+  }
+  mock_websocket& server() { return *sockets.back(); }
+  void says(const std::string& what) {
+    server().peer_sends(message::text(what));
+    settle();
+  }
+  void welcome(const std::string& more = {}) {
+    auto text = std::string{hello};
+    if (!more.empty()) text.insert(text.size() - 1, "," + more);
+    says(text);
+  }
+  void goes(close_code code = close_code::going_away) {
+    server().peer_closes(code);
+    settle();
+  }
+  /// What the client has said on this connection since the last look.
+  std::vector<json::object> heard() {
+    std::vector<json::object> all;
+    auto& place = looked_[&server()];
+    const auto& written = server().written();
+    for (; place < written.size(); ++place) all.push_back(json::parse(written[place].payload()).as_object());
+    return all;
+  }
+  json::object heard_one() {
+    const auto all = heard();
+    REQUIRE(all.size() == 1);
+    return all.front();
+  }
+  /// Answers the one request that was heard, with its id.
+  json::object answers(std::string text) {
+    const auto asked = heard_one();
+    auto answer = json::parse(text).as_object();
+    if (!answer.contains("id")) answer["id"] = asked.at("id");
+    says(json::serialize(answer));
+    return asked;
+  }
+  /// A subscription that the server has confirmed.
+  client_subscription follows(const std::string& channel, const std::string& position = {},
+                              subscribe_options how = {}) {
+    auto mine = client->subscribe(channel, std::move(how));
+    settle();
+    answers(R"({"type":"subscribed","channel":")" + channel + "\"" + position + "}");
+    return mine;
+  }
+  template <class T>
+  struct result {
+    std::optional<T> value;
+    std::string error;
+    bool done = false;
+  };
+  /// Starts a coroutine whose result is looked at later.
+  template <class T>
+  std::shared_ptr<result<T>> start(asio::awaitable<T> task) {
+    auto into = std::make_shared<result<T>>();
+    asio::co_spawn(context, keep(std::move(task), into), asio::detached);
+    settle();
+    return into;
+  }
+  template <class T>
+  static asio::awaitable<void> keep(asio::awaitable<T> task, std::shared_ptr<result<T>> into) {
+    try {
+      into->value = co_await std::move(task);
+    } catch (const request_error& e) {
+      into->error = e.code;
+    } catch (const boost::system::system_error& e) {
+      into->error = e.code() == errc::timed_out ? "timed out" : e.code() == errc::connection_closed ? "closed" : e.what();
+    }
+    into->done = true;
+  }
+  /// What a subscription has to give, in words.
+  std::vector<std::string> taken(client_subscription& from) {
+    std::vector<std::string> all;
+    for (;;) {
+      auto& next = next_[&from];
+      if (!next) next = start(from.next());
+      settle();
+      if (!next->done) return all;
+      const auto got = std::exchange(next, nullptr);
+      if (!got->error.empty()) {
+        all.push_back("error " + got->error);
+        return all;
+      }
+      if (!*got->value) {
+        all.push_back("end");
+        return all;
+      }
+      const auto& item = **got->value;
+      all.push_back(item.gap ? "gap at " + item.position.epoch + std::to_string(item.position.offset)
+                             : json::serialize(item.data));
+    }
+  }
+
+  asio::io_context context{1};
+  std::shared_ptr<testing::virtual_clock> time = std::make_shared<testing::virtual_clock>();
+  client_options options;
+  std::vector<std::string> states, tokens;
+  std::deque<std::exception_ptr> refusals;
+  std::vector<std::shared_ptr<mock_websocket>> sockets;
+  std::unique_ptr<skein::client> client;
+
+ private:
+  std::map<mock_websocket*, std::size_t> looked_;
+  std::map<client_subscription*, std::shared_ptr<result<std::optional<feed_item>>>> next_;
+};
+
+using list = std::vector<std::string>;
+
+std::string news(int offset, const std::string& epoch = "e") {
+  return R"({"n":)" + std::to_string(offset) + R"(,"channel":"news","epoch":")" + epoch + R"(","offset":)" +
+         std::to_string(offset) + "}";
+}
+
+json::object ping() {
+  return {{"type", "ping"}};
+}
+
+std::exception_ptr refused_with(unsigned status, std::chrono::seconds wait = 0s) {
+  return std::make_exception_ptr(upgrade_refused{status, "no", wait});
+}
+
+}  // namespace
+
+TEST_SUITE("client") {
+  TEST_CASE("it connects by itself, and is connected once it is welcomed") {
+    script f;
+    CHECK(f.sockets.size() == 1);
+    CHECK(f.client->state() == client_state::connecting);
+    f.welcome();
+    CHECK(f.client->state() == client_state::connected);
+    CHECK(f.states == list{"connecting", "connected"});
+    CHECK(f.client->stats().connections == 1);
+  }
+
+  TEST_CASE("it comes back, each time later, and at once again after a connection that held") {
+    script f;
+    f.welcome();
+    for (const auto pause : {200ms, 400ms, 800ms}) {
+      f.goes();
+      const auto before = f.sockets.size();
+      CHECK(f.client->state() == client_state::waiting);
+      f.advance(pause - 1ms);
+      CHECK(f.sockets.size() == before);
+      f.advance(1ms);
+      REQUIRE(f.sockets.size() == before + 1);
+      f.welcome();
+    }
+    f.advance(10s);
+    f.goes();
+    f.advance(200ms);
+    CHECK(f.sockets.size() == 5);
+    CHECK(f.client->stats().failures == 4);
+  }
+
+  TEST_CASE("a pause is no longer than it may be, and is drawn") {
+    script f{[](client_options& options) {
+      options.max_pause = 1s;
+      options.random = [] { return 0.5; };
+    }};
+    for (int i = 0; i < 40; ++i) f.refusals.push_back(refused_with(503));
+    f.goes();
+    f.advance(100ms);
+    for (int i = 0; i < 39; ++i) f.advance(500ms);
+    CHECK(f.tokens.size() == 41);
+    f.advance(499ms);
+    CHECK(f.sockets.size() == 1);
+    f.advance(1ms);
+    CHECK(f.sockets.size() == 2);
+  }
+
+  TEST_CASE("close codes from 4500 on, and refusals that would not change, are for good") {
+    for (const unsigned code : {1000U, 1001U, 1006U, 1008U, 1011U, 4001U, 4499U, 4500U, 4503U, 4999U}) {
+      script f;
+      f.welcome();
+      f.goes(static_cast<close_code>(code));
+      INFO(code);
+      CHECK((f.client->state() == client_state::closed) == (code >= 4500));
+    }
+    for (const unsigned status : {400U, 401U, 403U, 404U, 405U, 408U, 426U, 429U, 500U, 503U}) {
+      for (const bool has_tokens : {false, true}) {
+        script f{[&](client_options& options) {
+          if (has_tokens) options.token = []() -> asio::awaitable<std::string> { co_return "t"; };
+        }};
+        f.refusals.push_back(refused_with(status));
+        f.goes();
+        f.advance(200ms);
+        INFO(status);
+        const bool final = status == 401 ? !has_tokens
+                                         : status == 400 || status == 403 || status == 404 || status == 405 ||
+                                               status == 426;
+        CHECK((f.client->state() == client_state::closed) == final);
+      }
+    }
+  }
+
+  TEST_CASE("it waits as long as the server asks for") {
+    script f;
+    f.refusals.push_back(refused_with(503, 30s));
+    f.goes();
+    f.advance(200ms);
+    f.advance(29'999ms);
+    CHECK(f.sockets.size() == 1);
+    f.advance(1ms);
+    CHECK(f.sockets.size() == 2);
+  }
+
+  TEST_CASE("a subscription is asked for when there is a connection, and again with every other") {
+    script f;
+    auto orders = f.client->subscribe("orders");
+    CHECK(f.heard().empty());
+    f.welcome();
+    auto asked = f.answers(R"({"type":"subscribed","channel":"orders"})");
+    CHECK(asked.at("type") == "subscribe");
+    CHECK(asked.at("channel") == "orders");
+    CHECK(!asked.contains("recover"));
+    CHECK(orders.is_live());
+    f.says(R"({"type":"order_update","channel":"orders"})");
+    CHECK(f.taken(orders) == list{R"({"type":"order_update","channel":"orders"})"});
+    f.goes();
+    CHECK_FALSE(orders.is_live());
+    f.advance(200ms);
+    f.welcome();
+    f.answers(R"({"type":"subscribed","channel":"orders"})");
+    // What was published meanwhile is not known.
+    CHECK(f.taken(orders) == list{"gap at 0"});
+  }
+
+  TEST_CASE("what was missed is recovered, without a repeat at the seam") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news", R"(,"epoch":"e","offset":5)");
+    for (int i = 6; i <= 7; ++i) f.says(news(i));
+    CHECK(f.taken(mine) == list{news(6), news(7)});
+    CHECK(mine.position() == topic_position{"e", 7});
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    const auto asked = f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":9,"recovered":true})");
+    CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":7})");
+    for (int i = 7; i <= 10; ++i) f.says(news(i));
+    CHECK(f.taken(mine) == list{news(8), news(9), news(10)});
+    CHECK(f.client->stats().repeats == 1);
+    CHECK(f.client->stats().gaps == 0);
+  }
+
+  TEST_CASE("what cannot be recovered is told") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news", R"(,"epoch":"e","offset":5)");
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    f.answers(R"({"type":"subscribed","channel":"news","epoch":"f","offset":2,"recovered":false})");
+    f.says(news(3, "f"));
+    CHECK(f.taken(mine) == list{"gap at f2", news(3, "f")});
+    CHECK(mine.position() == topic_position{"f", 3});
+  }
+
+  TEST_CASE("a position that was kept is where it begins") {
+    script f;
+    f.welcome();
+    subscribe_options how;
+    how.since = topic_position{"e", 3};
+    auto mine = f.client->subscribe("news", how);
+    f.settle();
+    const auto asked = f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":4,"recovered":true})");
+    CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":3})");
+    f.says(news(4));
+    CHECK(f.taken(mine) == list{news(4)});
+  }
+
+  TEST_CASE("a position that is gone is told of, even the first time") {
+    script f;
+    f.welcome();
+    subscribe_options how;
+    how.since = topic_position{"old", 3};
+    auto mine = f.follows("news", R"(,"epoch":"g","offset":1,"recovered":false)", how);
+    CHECK(f.taken(mine) == list{"gap at g1"});
+  }
+
+  TEST_CASE("patterns get what matches, and whoever follows twice gets it twice") {
+    script f;
+    f.welcome();
+    auto pattern = f.follows("market.*");
+    f.says(R"({"p":1,"channel":"market.AAPL"})");
+    f.says(R"({"p":2,"channel":"market.AAPL.x"})");
+    f.says(R"({"p":3,"channel":"other"})");
+    CHECK(f.taken(pattern) == list{R"({"p":1,"channel":"market.AAPL"})"});
+    auto exact = f.follows("market.AAPL");
+    f.says(R"({"p":4,"channel":"market.AAPL"})");
+    CHECK(f.client->stats().publications == 3);
+  }
+
+  TEST_CASE("two subscriptions to a channel share the server's, and the last one ends it") {
+    script f;
+    f.welcome();
+    auto one = std::make_unique<client_subscription>(f.follows("news"));
+    auto two = std::make_unique<client_subscription>(f.client->subscribe("news"));
+    f.settle();
+    CHECK(f.heard().empty());
+    f.says(R"({"n":1,"channel":"news"})");
+    one.reset();
+    f.settle();
+    CHECK(f.heard().empty());
+    CHECK(f.taken(*two) == list{R"({"n":1,"channel":"news"})"});
+    two.reset();
+    f.settle();
+    const auto asked = f.heard_one();
+    CHECK(asked.at("type") == "unsubscribe");
+    CHECK(asked.at("channel") == "news");
+    // What still comes is of no use, also not to a subscription that is new and not confirmed.
+    auto three = f.client->subscribe("news");
+    f.says(R"({"n":2,"channel":"news"})");
+    f.says(R"({"type":"unsubscribed","id":")" + std::string{asked.at("id").as_string()} + R"(","channel":"news"})");
+    f.answers(R"({"type":"subscribed","channel":"news"})");
+    f.says(R"({"n":3,"channel":"news"})");
+    CHECK(f.taken(three) == list{R"({"n":3,"channel":"news"})"});
+  }
+
+  TEST_CASE("a subscription that the server refuses, or ends, says why") {
+    script f;
+    f.welcome();
+    auto mine = f.client->subscribe("secret");
+    f.settle();
+    f.answers(R"({"type":"error","code":"not_allowed","message":"no"})");
+    CHECK(f.taken(mine) == list{"error not_allowed"});
+    auto other = f.follows("news");
+    f.says(R"({"type":"unsubscribed","channel":"news","code":"not_allowed"})");
+    CHECK(f.taken(other) == list{"error not_allowed"});
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    CHECK(f.heard().empty());
+  }
+
+  TEST_CASE("too many requests: it asks again when it may") {
+    script f;
+    f.welcome();
+    auto mine = f.client->subscribe("news");
+    f.settle();
+    f.answers(R"({"type":"error","code":"too_many_requests","message":"slowly","retry_after_ms":500})");
+    f.advance(499ms);
+    CHECK(f.heard().empty());
+    f.advance(1ms);
+    f.answers(R"({"type":"subscribed","channel":"news"})");
+    CHECK(mine.is_live());
+  }
+
+  TEST_CASE("whoever takes too slowly loses the oldest, and is told") {
+    for (const std::size_t most : {1U, 2U, 3U}) {
+      script f{[&](client_options& options) { options.max_waiting = most; }};
+      f.welcome();
+      auto mine = f.follows("news", R"(,"epoch":"e","offset":0)");
+      for (int i = 1; i <= static_cast<int>(most); ++i) f.says(news(i));
+      CHECK(f.client->stats().gaps == 0);
+      f.says(news(static_cast<int>(most) + 1));
+      f.says(news(static_cast<int>(most) + 2));
+      CHECK(f.client->stats().gaps == 1);
+      list expected{"gap at e2"};
+      for (int i = 3; i <= static_cast<int>(most) + 2; ++i) expected.push_back(news(i));
+      CHECK(f.taken(mine) == expected);
+    }
+  }
+
+  TEST_CASE("requests get their answers, whatever the order") {
+    script f;
+    f.welcome();
+    auto one = f.start(f.client->request(ping()));
+    auto two = f.start(f.client->publish("chat", json::value{{"text", "hi"}}));
+    const auto asked = f.heard();
+    REQUIRE(asked.size() == 2);
+    CHECK(asked[1].at("type") == "publish");
+    CHECK(json::serialize(asked[1].at("data")) == R"({"text":"hi"})");
+    f.says(R"({"type":"published","id":)" + json::serialize(asked[1].at("id")) +
+           R"(,"channel":"chat","epoch":"e","offset":7})");
+    CHECK_FALSE(one->done);
+    REQUIRE(two->value);
+    CHECK(*two->value == topic_position{"e", 7});
+    f.says(R"({"type":"pong","id":)" + json::serialize(asked[0].at("id")) + "}");
+    REQUIRE(one->value);
+    CHECK(one->value->at("type") == "pong");
+  }
+
+  TEST_CASE("requests fail with what the server says, in time, and with the connection") {
+    script f;
+    f.welcome();
+    auto refused = f.start(f.client->publish("chat", 1));
+    f.answers(R"({"type":"error","code":"not_allowed","message":"no"})");
+    CHECK(refused->error == "not_allowed");
+    auto late = f.start(f.client->request(ping()));
+    f.heard();
+    f.advance(9'999ms);
+    CHECK_FALSE(late->done);
+    f.advance(1ms);
+    CHECK(late->error == "timed out");
+    auto lost = f.start(f.client->request(ping()));
+    f.heard();
+    f.goes();
+    CHECK(lost->error == "closed");
+    // Without a connection it waits for one.
+    auto waits = f.start(f.client->request(ping()));
+    f.advance(400ms);
+    CHECK_FALSE(waits->done);
+    f.welcome();
+    f.answers(R"({"type":"pong"})");
+    CHECK(waits->value);
+  }
+
+  TEST_CASE("messages of the user are acknowledged when the next one is asked for") {
+    script f;
+    f.welcome();
+    f.says(R"({"type":"alert","n":1,"message_id":11})");
+    f.says(R"({"type":"alert","n":2,"message_id":12})");
+    f.says(R"({"type":"note","n":3})");
+    const auto take = [&] {
+      const auto got = f.start(f.client->next_message());
+      REQUIRE(got->value);
+      REQUIRE(*got->value);
+      return (*got->value)->data.at("n").as_int64();
+    };
+    CHECK(take() == 1);
+    CHECK(f.heard().empty());
+    CHECK(take() == 2);
+    CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":11})");
+    CHECK(take() == 3);
+    CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":12})");
+  }
+
+  TEST_CASE("a repeat is dropped; it is acknowledged again only if it had been taken") {
+    script f;
+    f.welcome();
+    f.says(R"({"type":"alert","n":1,"message_id":11})");
+    f.says(R"({"type":"alert","n":2,"message_id":12})");
+    auto first = f.start(f.client->next_message());
+    auto second = f.start(f.client->next_message());  // acknowledges 11
+    f.heard();
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    f.says(R"({"type":"alert","n":1,"message_id":11})");
+    CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":11})");
+    f.says(R"({"type":"alert","n":2,"message_id":12})");  // with whoever asked for it last
+    CHECK(f.heard().empty());
+    CHECK(f.client->stats().repeats == 2);
+    auto third = f.start(f.client->next_message());
+    CHECK_FALSE(third->done);
+    CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":12})");
+  }
+
+  TEST_CASE("acknowledging by hand, and what is past the bound comes again") {
+    script f{[](client_options& options) {
+      options.acknowledge = false;
+      options.max_waiting = 1;
+    }};
+    f.welcome();
+    f.says(R"({"n":1,"message_id":11})");
+    f.says(R"({"n":2,"message_id":12})");
+    CHECK(f.client->stats().dropped == 1);
+    auto one = f.start(f.client->next_message());
+    auto none = f.start(f.client->next_message());
+    CHECK(f.heard().empty());
+    CHECK_FALSE(none->done);
+    f.says(R"({"n":2,"message_id":12})");
+    CHECK(none->done);
+    auto done = f.start([](skein::client& c) -> asio::awaitable<int> {
+      co_await c.acknowledge(11);
+      co_return 1;
+    }(*f.client));
+    CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":11})");
+    f.says(R"({"type":"acked","id":11})");
+    CHECK(done->value);
+  }
+
+  TEST_CASE("a token is asked for before each connection, and renewed when a fifth of its life is left") {
+    int made = 0;
+    script f{[&](client_options& options) {
+      options.token = [&made]() -> asio::awaitable<std::string> { co_return "token " + std::to_string(++made); };
+    }};
+    CHECK(f.tokens == list{"token 1"});
+    f.welcome(R"("expires_in_ms":100000)");
+    f.advance(79'999ms);
+    CHECK(f.heard().empty());
+    f.advance(1ms);
+    const auto asked = f.answers(R"({"type":"refreshed","expires_in_ms":10000})");
+    CHECK(asked.at("type") == "refresh");
+    CHECK(asked.at("token") == "token 2");
+    CHECK(f.client->stats().refreshes == 1);
+    f.advance(8s);
+    f.answers(R"({"type":"error","code":"keys_unavailable","message":"later"})");
+    f.advance(1s);
+    CHECK(f.heard_one().at("token") == "token 4");
+    f.goes(close_code::unauthorized);
+    f.advance(200ms);
+    CHECK(f.tokens == list{"token 1", "token 5"});
+    f.advance(1h);
+    CHECK(f.sockets.size() == 2);
+  }
+
+  TEST_CASE("a token that cannot be had is a connection that cannot be made") {
+    int asked = 0;
+    script f{[&](client_options& options) {
+      options.token = [&asked]() -> asio::awaitable<std::string> {
+        if (++asked < 3) throw std::runtime_error{"the directory is down"};
+        co_return "t";
+      };
+    }};
+    CHECK(f.sockets.empty());
+    CHECK(f.states == list{"connecting", "waiting: the directory is down"});
+    f.advance(200ms);
+    f.advance(400ms);
+    CHECK(f.sockets.size() == 1);
+  }
+
+  TEST_CASE("close: subscriptions end, requests fail, nobody comes back") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news");
+    auto next = f.start(mine.next());
+    auto waits = f.start(f.client->request(ping()));
+    auto own = f.start(f.client->next_message());
+    auto closed = f.start([](skein::client& c) -> asio::awaitable<int> {
+      co_await c.close();
+      co_return 1;
+    }(*f.client));
+    CHECK(closed->done);
+    CHECK(f.server().closed_with() == close_code::normal);
+    REQUIRE(next->done);
+    CHECK_FALSE(*next->value);
+    REQUIRE(own->done);
+    CHECK_FALSE(*own->value);
+    CHECK(waits->error == "closed");
+    CHECK(f.client->state() == client_state::closed);
+    auto late = f.start(f.client->request(ping()));
+    CHECK(late->error == "closed");
+    auto after = f.client->subscribe("x");
+    CHECK(f.taken(after) == list{"end"});
+    f.advance(1h);
+    CHECK(f.sockets.size() == 1);
+  }
+
+  TEST_CASE("close while it waits, and while it connects") {
+    script f;
+    f.goes();
+    CHECK(f.client->state() == client_state::waiting);
+    const auto close = [](skein::client& c) -> asio::awaitable<int> {
+      co_await c.close();
+      co_return 1;
+    };
+    CHECK(f.start(close(*f.client))->done);
+    CHECK(f.client->state() == client_state::closed);
+
+    script g{[](client_options& options) {
+      options.connector = [](std::string, connect_options) -> asio::awaitable<std::shared_ptr<websocket>> {
+        asio::steady_timer never{co_await asio::this_coro::executor, asio::steady_timer::time_point::max()};
+        co_await never.async_wait(asio::use_awaitable);
+        co_return nullptr;
+      };
+    }};
+    CHECK(g.client->state() == client_state::connecting);
+    CHECK(g.start(close(*g.client))->done);
+    CHECK(g.client->state() == client_state::closed);
+  }
+
+  TEST_CASE("a client that goes while others wait on it") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news");
+    auto next = f.start(mine.next());
+    auto waits = f.start(f.client->request(ping()));
+    f.client.reset();
+    f.settle();
+    REQUIRE(next->done);
+    CHECK_FALSE(*next->value);
+    CHECK(waits->error == "closed");
+    CHECK(f.states == list{"connecting", "connected"});
+    CHECK(f.taken(mine) == list{"end"});
+  }
+
+  TEST_CASE("what a server should not say harms nobody") {
+    script f;
+    f.says(R"({"type":"published"})");
+    f.welcome();
+    auto mine = f.follows("news");
+    for (const std::string odd :
+         {"", "x", "[]", "1", "{}", R"({"type":1})", R"({"channel":1})", R"({"id":{}})", R"({"id":"s99","type":"pong"})",
+          R"({"channel":"news","epoch":1,"offset":"x"})", R"({"channel":"news","epoch":"e","offset":-1})",
+          R"({"message_id":"x"})", R"({"type":"welcome","expires_in_ms":"x"})", R"({"type":"unsubscribed","code":1})",
+          R"({"type":"error"})", R"({"type":"acked","id":[1,{}]})"}) {
+      f.says(odd);
+    }
+    f.server().peer_sends(message::binary("\1\2"));
+    f.settle();
+    CHECK(f.client->state() == client_state::connected);
+    f.says(R"({"n":1,"channel":"news"})");
+    CHECK(f.taken(mine).back() == R"({"n":1,"channel":"news"})");
+  }
+
+  TEST_CASE("options that are not allowed are refused") {
+    asio::io_context context;
+    const auto refuses = [&](const std::function<void(client_options&)>& change) {
+      client_options options;
+      options.url = "ws://test";
+      change(options);
+      CHECK_THROWS_AS((skein::client{context.get_executor(), options}), std::invalid_argument);
+    };
+    refuses([](auto& o) { o.url.clear(); });
+    refuses([](auto& o) { o.min_pause = 0s; });
+    refuses([](auto& o) { o.max_pause = 199ms; });
+    refuses([](auto& o) { o.request_timeout = 0s; });
+    refuses([](auto& o) { o.max_waiting = 0; });
+  }
+}
