@@ -32,6 +32,7 @@ struct client_tls_options {
 };
 
 struct connect_options {
+  connect_options() {}  // user-provided: this type is made inside co_await expressions
   std::vector<std::pair<std::string, std::string>> headers{};  ///< added to the request
   std::vector<std::string> subprotocols{};                     ///< offered, the best first
   std::string token{};                                         ///< sent as `Authorization: Bearer`; empty: none
