@@ -1,14 +1,18 @@
 #pragma once
 
-// Three small business modules behind one route, as a model for your own: `orders` sends to one connection,
-// `market_data` to those that subscribed, `notifications` to everybody. `gateway` is the handler that reads
-// requests and calls them; docs/reference/gateway.md has its messages.
+// Three small business modules behind one route, as a model for your own: `orders` publishes to its owner's
+// topic, `market_data` to a topic for each symbol, `notifications` to everybody or to one user. `desk`
+// answers their requests on a route that speaks the JSON protocol; docs/reference/desk.md has the messages.
 
+#include <skein/config.hpp>
 #include <skein/container.hpp>
 
 namespace skein::examples {
 
-/// Adds the modules and their route, `/ws`.
+/// Adds what holds for the modules' topics.
+void configure(config& options);
+
+/// Adds the modules and their route, `/ws`, to a container with such a configuration.
 void install(container& into);
 
 }  // namespace skein::examples

@@ -1,7 +1,7 @@
 #pragma once
 
 // What the tests of the example modules share. No sockets and no sleeps: a module's interval is zero, its
-// executor is the test's own context, and what it sends is found in the mock's record.
+// executor is the test's own context, and what it publishes is found in the mock's record.
 
 #include "messages.hpp"
 #include "orders.hpp"
@@ -26,9 +26,20 @@ inline std::string field(const message& what, std::string_view name) {
   return std::string{parsed(what).at(name).as_string()};
 }
 
+/// The code that a call is refused with; "none" if it is not.
+template <class Call>
+std::string refusal_of(Call&& call) {
+  try {
+    call();
+  } catch (const request_error& e) {
+    return e.code;
+  }
+  return "none";
+}
+
 struct fixture {
   asio::io_context context{1};
-  testing::mock_manager hub;
+  testing::mock_topics topics;
 
   /// Starts a coroutine on the test's context, where its exceptions end the test.
   spawner spawn() {
@@ -39,11 +50,11 @@ struct fixture {
     };
   }
 
-  /// The values that a field had in all messages of this type which the hub was given.
-  std::vector<std::string> sent(std::string_view type, std::string_view name) const {
+  /// The values that a field had in all publications to this topic.
+  std::vector<std::string> published(std::string_view topic, std::string_view name) const {
     std::vector<std::string> result;
-    for (const auto& each : hub.record()) {
-      if (field(each.what, "type") == type) result.push_back(field(each.what, name));
+    for (const auto& each : topics.record()) {
+      if (each.topic == topic) result.push_back(field(each.what, name));
     }
     return result;
   }

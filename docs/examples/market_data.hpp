@@ -1,15 +1,16 @@
 #pragma once
 
-// Market data: made-up prices for those that subscribed.
+// Market data: made-up prices, published to a topic for each symbol.
 //
-// The prices are a random walk, and every message says so. They move only while somebody listens. Each symbol
-// is conflated: a subscriber that reads slowly finds the newest price of each symbol, not all that there were
-// in between; gaps in `sequence` show it. Members may be called on any thread.
+// The prices are a random walk, and every message says so. Their topics are conflated: a subscriber that
+// reads slowly finds the newest price of each symbol, not all that there were in between; gaps in `sequence`
+// show it. Members may be called on any thread.
 
 #include "messages.hpp"
-#include "orders.hpp"
 
-#include <skein/manager.hpp>
+#include <skein/topics.hpp>
+
+#include <boost/asio/awaitable.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -21,19 +22,19 @@
 
 namespace skein::examples {
 
-class market_data : public std::enable_shared_from_this<market_data> {
+class market_data {
  public:
-  /// `interval` is the time between two prices of a symbol; zero or less: none. The same `seed` walks the
-  /// same way. `hub` must outlive what `spawn` starts.
-  market_data(manager& hub, spawner spawn, std::chrono::nanoseconds interval, std::uint64_t seed);
+  /// `interval` is the time between two prices of a symbol. The same `seed` walks the same way. `to` must
+  /// outlive `run`.
+  market_data(topics& to, std::chrono::nanoseconds interval, std::uint64_t seed);
 
-  /// One subscriber more, one less. The first starts the prices, the last stops them at the next interval.
-  void join();
-  void leave();
-  [[nodiscard]] bool running() const;
+  /// Moves the prices until it is cancelled.
+  [[nodiscard]] static asio::awaitable<void> run(std::shared_ptr<market_data> self);
+  /// Moves every price once, and publishes it.
+  void move_all();
 
-  /// The newest price of every symbol.
-  [[nodiscard]] prepared_message snapshot() const;
+  /// The newest price of every symbol, as a JSON list.
+  [[nodiscard]] std::string snapshot() const;
 
  private:
   struct instrument {
@@ -41,20 +42,14 @@ class market_data : public std::enable_shared_from_this<market_data> {
     [[nodiscard]] std::string describe(bool with_type) const;
 
     std::string symbol;
+    std::string topic;
     std::int64_t cents;
     std::uint64_t sequence = 0;
-    delivery how;
   };
 
-  static asio::awaitable<void> generate(std::shared_ptr<market_data> self);
-  bool publish();
-
-  manager& hub_;
-  const spawner spawn_;
+  topics& topics_;
   const std::chrono::nanoseconds interval_;
   mutable std::mutex mutex_;  // of what follows
-  std::size_t subscribers_ = 0;
-  bool running_ = false;
   std::mt19937_64 random_;
   std::vector<instrument> instruments_;
 };

@@ -1,35 +1,21 @@
 #include "messages.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 namespace skein::examples {
 namespace {
 
-constexpr std::size_t max_depth = 16;
-
 const json::value& field(const json::object& request, std::string_view name) {
   const auto* found = request.if_contains(name);
-  if (found == nullptr) throw bad_request("missing_field", "there is no \"" + std::string{name} + "\"");
+  if (found == nullptr) throw request_error("bad_request", "there is no \"" + std::string{name} + "\"");
   return *found;
 }
 
 [[noreturn]] void refuse(std::string_view name, const std::string& expected) {
-  throw bad_request("bad_field", "\"" + std::string{name} + "\" must be " + expected);
+  throw request_error("bad_request", "\"" + std::string{name} + "\" must be " + expected);
 }
 
 }  // namespace
-
-json::object parse_request(const message& what) {
-  if (!what.is_text()) throw bad_request("not_text", "requests are text messages");
-  json::parse_options limits;
-  limits.max_depth = max_depth;
-  json::error_code error;
-  auto parsed = json::parse(what.payload(), error, {}, limits);
-  if (error) throw bad_request("malformed_json", error.message());
-  if (!parsed.is_object()) throw bad_request("malformed_json", "a request is a JSON object");
-  return std::move(parsed.as_object());
-}
 
 std::string text_field(const json::object& request, std::string_view name, std::size_t max_bytes) {
   const auto* text = field(request, name).if_string();
@@ -50,6 +36,21 @@ std::int64_t number_field(const json::object& request, std::string_view name, st
 
 prepared_message json_message(const json::object& what) {
   return message::text(json::serialize(what));
+}
+
+std::string orders_topic(std::string_view user) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string topic = "orders.";
+  for (const char c : user) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+    const auto byte = static_cast<unsigned char>(c);
+    if (plain) {
+      topic += c;
+    } else {
+      (topic += '_').append({digits[byte >> 4U], digits[byte & 15U]});
+    }
+  }
+  return topic;
 }
 
 }  // namespace skein::examples

@@ -1,13 +1,13 @@
 #pragma once
 
-// What the example modules share: JSON in, JSON out, and the one way to refuse a request.
+// What the example modules share: fields of requests, JSON messages, and whose topic is whose.
 
 #include <skein/message.hpp>
+#include <skein/protocol.hpp>
 
 #include <boost/json/object.hpp>
 
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -15,17 +15,7 @@ namespace skein::examples {
 
 namespace json = boost::json;
 
-/// Thrown by whoever cannot do what a client asked; the gateway answers with an error message.
-struct bad_request : std::runtime_error {
-  bad_request(std::string_view error_code, const std::string& text)
-      : std::runtime_error(text), code(error_code) {}
-  std::string code;
-};
-
-/// Parses a request: a JSON object of limited depth. Throws `bad_request`.
-[[nodiscard]] json::object parse_request(const message& what);
-
-/// A field of a request. Throws `bad_request` if it is missing, of another type, or not within the limits.
+/// A field of a request. Throws `request_error` if it is missing, of another type, or not within the limits.
 [[nodiscard]] std::string text_field(const json::object& request, std::string_view name,
                                      std::size_t max_bytes = 64);
 [[nodiscard]] std::int64_t number_field(const json::object& request, std::string_view name,
@@ -33,5 +23,9 @@ struct bad_request : std::runtime_error {
 
 /// A text message, encoded once however many connections it is sent to.
 [[nodiscard]] prepared_message json_message(const json::object& what);
+
+/// The topic `orders.USER`. A user's name may hold anything and a topic's token may not: all but letters,
+/// digits and hyphens are written as `_` and two hexadecimal digits.
+[[nodiscard]] std::string orders_topic(std::string_view user);
 
 }  // namespace skein::examples

@@ -29,15 +29,12 @@ TEST_SUITE("examples: notifications") {
     CHECK(hub.record().at(0).how.policy() == overflow::drop);
   }
 
-  TEST_CASE("the report becomes a message") {
-    delivery_report report;
-    report.matched = 10;
-    report.written = 4;
-    report.dropped = 3;
-    report.closed = 2;
-    report.pending = 1;
-    CHECK(announced(report).payload() ==
-          R"({"type":"announced","matched":10,"written":4,"dropped":3,"closed":2,"pending":1})");
+  TEST_CASE("a note is kept for its user") {
+    testing::mock_users users;
+    testing::run(notify(users, "ada", "call back"));
+    CHECK(users.record().at(0).user == "ada");
+    CHECK(users.record().at(0).what == message::text(R"({"type":"note","text":"call back"})"));
+    CHECK(users.record().at(0).how.is_stored());
   }
 }
 

@@ -3,7 +3,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/json/array.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <utility>
 
@@ -18,7 +18,7 @@ order order_from(const json::object& request) {
   result.symbol = text_field(request, "symbol", 16);
   result.side = text_field(request, "side");
   if (result.side != "buy" && result.side != "sell")
-    throw bad_request("bad_field", "\"side\" must be buy or sell");
+    throw request_error("bad_request", "\"side\" must be buy or sell");
   result.quantity = number_field(request, "quantity", 1, max_quantity);
   return result;
 }
@@ -48,40 +48,44 @@ void order::advance() noexcept {
   ++sequence;
 }
 
-orders::orders(manager& hub, spawner spawn, std::chrono::nanoseconds step)
-    : hub_(hub), spawn_(std::move(spawn)), step_(step) {}
+orders::orders(topics& to, spawner spawn, std::chrono::nanoseconds step)
+    : topics_(to), spawn_(std::move(spawn)), step_(step) {}
 
-void orders::place(std::shared_ptr<const session> owner, const json::object& request) {
+std::uint64_t orders::place(const std::string& owner, const json::object& request) {
   auto placed = order_from(request);
   {
     const std::lock_guard lock{mutex_};
-    auto& mine = open_[owner->owner()];
+    auto& mine = open_[owner];
     if (mine.size() >= max_open_orders)
-      throw bad_request("too_many_orders", "wait until some orders are filled");
+      throw request_error("too_many_orders", "wait until some orders are filled");
     placed.id = ++last_id_;
     mine.emplace(placed.id, placed);
   }
-  spawn_(fill(shared_from_this(), std::move(owner), std::move(placed)));
+  const auto id = placed.id;
+  spawn_(fill(shared_from_this(), owner, std::move(placed)));
+  return id;
 }
 
-prepared_message orders::snapshot(const session& owner) const {
+json::array orders::open_orders(const std::string& owner) const {
   json::array open;
-  {
-    const std::lock_guard lock{mutex_};
-    if (const auto mine = open_.find(owner.owner()); mine != open_.end()) {
-      for (const auto& [id, each] : mine->second) open.push_back(describe(each));
-    }
+  const std::lock_guard lock{mutex_};
+  if (const auto mine = open_.find(owner); mine != open_.end()) {
+    for (const auto& [id, each] : mine->second) open.push_back(describe(each));
   }
-  return json_message({{"type", "snapshot"}, {"channel", "orders"}, {"orders", std::move(open)}});
+  return open;
 }
 
 // [fill]
-asio::awaitable<void> orders::fill(std::shared_ptr<orders> self, std::shared_ptr<const session> owner,
-                                   order what) {
+asio::awaitable<void> orders::fill(std::shared_ptr<orders> self, std::string owner, order what) {
   asio::steady_timer pause{co_await asio::this_coro::executor};
+  const auto topic = orders_topic(owner);
   for (;;) {
-    self->remember(owner->owner(), what);
-    if (owner->has(channel::orders)) co_await self->hub_.send_to(owner->owner(), update(what));
+    self->remember(owner, what);
+    try {
+      co_await self->topics_.publish(topic, update(what));
+    } catch (const boost::system::system_error&) {
+      // A history that cannot be kept: the order goes on, and `get_orders` says how far it is.
+    }
     if (what.is_done()) co_return;
     pause.expires_after(self->step_);
     co_await pause.async_wait(asio::use_awaitable);
@@ -90,7 +94,7 @@ asio::awaitable<void> orders::fill(std::shared_ptr<orders> self, std::shared_ptr
 }
 // [/fill]
 
-void orders::remember(connection_id owner, const order& what) {
+void orders::remember(const std::string& owner, const order& what) {
   const std::lock_guard lock{mutex_};
   auto& mine = open_[owner];
   if (!what.is_done()) {

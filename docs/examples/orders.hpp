@@ -1,14 +1,15 @@
 #pragma once
 
-// Orders: each is accepted and filled, and its owner is told of every step.
+// Orders: each is accepted and filled, and every step is published to its owner's topic.
 //
-// An order lives in a coroutine of its own and does not depend on its owner's connection: it is filled even
-// if the owner has gone. Members may be called on any thread.
+// An order lives in a coroutine of its own and does not depend on its owner's connections: it is filled even
+// if the owner has gone, who finds the steps in the topic's history. Members may be called on any thread.
 
 #include "messages.hpp"
-#include "session.hpp"
 
-#include <skein/manager.hpp>
+#include <skein/topics.hpp>
+
+#include <boost/json/array.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -40,27 +41,26 @@ struct order {
 
 class orders : public std::enable_shared_from_this<orders> {
  public:
-  /// `step` is the time between two steps of an order; zero or less: none. `hub` must outlive what `spawn`
+  /// `step` is the time between two steps of an order; zero or less: none. `to` must outlive what `spawn`
   /// starts.
-  orders(manager& hub, spawner spawn, std::chrono::nanoseconds step);
+  orders(topics& to, spawner spawn, std::chrono::nanoseconds step);
 
-  /// Places the order that `request` describes and begins to fill it. Throws `bad_request`.
-  void place(std::shared_ptr<const session> owner, const json::object& request);
+  /// Places the order that `request` describes and begins to fill it; returns its id. Throws `request_error`.
+  std::uint64_t place(const std::string& owner, const json::object& request);
 
   /// The orders of this owner that are not filled yet.
-  [[nodiscard]] prepared_message snapshot(const session& owner) const;
+  [[nodiscard]] json::array open_orders(const std::string& owner) const;
 
  private:
-  static asio::awaitable<void> fill(std::shared_ptr<orders> self, std::shared_ptr<const session> owner,
-                                    order what);
-  void remember(connection_id owner, const order& what);
+  static asio::awaitable<void> fill(std::shared_ptr<orders> self, std::string owner, order what);
+  void remember(const std::string& owner, const order& what);
 
-  manager& hub_;
+  topics& topics_;
   const spawner spawn_;
   const std::chrono::nanoseconds step_;
   mutable std::mutex mutex_;  // of what follows
   std::uint64_t last_id_ = 0;
-  std::map<connection_id, std::map<std::uint64_t, order>> open_;
+  std::map<std::string, std::map<std::uint64_t, order>> open_;
 };
 
 }  // namespace skein::examples

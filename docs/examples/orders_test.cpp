@@ -6,99 +6,75 @@ namespace skein::examples {
 namespace {
 
 struct with_orders : fixture {
-  std::shared_ptr<orders> desk = std::make_shared<orders>(hub, spawn(), std::chrono::nanoseconds{0});
-  std::shared_ptr<session> owner = std::make_shared<session>(7);
+  std::shared_ptr<orders> book = std::make_shared<orders>(topics, spawn(), std::chrono::nanoseconds{0});
 
-  void place(std::int64_t quantity) {
-    desk->place(owner,
-                {{"type", "place_order"}, {"symbol", "AAPL"}, {"side", "buy"}, {"quantity", quantity}});
+  std::uint64_t place(std::int64_t quantity, const std::string& owner = "ada") {
+    return book->place(
+        owner, {{"type", "place_order"}, {"symbol", "AAPL"}, {"side", "buy"}, {"quantity", quantity}});
   }
-  std::size_t open_orders() const {
-    return parsed(unprepared(desk->snapshot(*owner))).at("orders").as_array().size();
-  }
-  static message unprepared(const prepared_message& what) {
-    return message::text(std::string{what.payload()});
+  std::string refusal(const json::object& request) {
+    return refusal_of([&] { book->place("ada", request); });
   }
 };
 
-// The code with which an order is refused.
-std::string refusal_of(orders& desk, const json::object& request) {
-  try {
-    desk.place(std::make_shared<session>(1), request);
-  } catch (const bad_request& e) {
-    return e.code;
-  }
-  return "none";
-}
+using list = std::vector<std::string>;
 
 }  // namespace
 
 TEST_SUITE("examples: orders") {
-  TEST_CASE_FIXTURE(with_orders,
-                    "an order is accepted, partially filled and filled, and its owner hears of it") {
-    owner->subscribe(channel::orders);
+  TEST_CASE_FIXTURE(with_orders, "an order is accepted, partially filled and filled, for its owner to see") {
     place(10);
     testing::settle(context);
-    CHECK(sent("order_update", "status") ==
-          std::vector<std::string>{"accepted", "partially_filled", "filled"});
-    for (const auto& each : hub.record()) CHECK(each.to == connection_id{7});
+    CHECK(published("orders.ada", "status") == list{"accepted", "partially_filled", "filled"});
+    CHECK(topics.record().size() == 3);
   }
 
   TEST_CASE_FIXTURE(with_orders, "an update says all that there is to know of the order") {
-    owner->subscribe(channel::orders);
-    place(10);
+    CHECK(place(10) == 1);
     testing::settle(context);
-    CHECK(hub.record().at(1).what.payload() ==
+    CHECK(topics.record().at(1).what.payload() ==
           R"({"type":"order_update","order_id":1,"symbol":"AAPL","side":"buy","quantity":10,"filled":5,)"
           R"("status":"partially_filled","sequence":2})");
   }
 
-  TEST_CASE_FIXTURE(with_orders, "an owner that did not subscribe hears nothing") {
-    place(10);
-    testing::settle(context);
-    CHECK(hub.record().empty());
-    CHECK(open_orders() == 0);
-  }
-
   TEST_CASE_FIXTURE(with_orders, "an order of one is filled in one step") {
-    owner->subscribe(channel::orders);
     place(1);
     testing::settle(context);
-    CHECK(sent("order_update", "status") == std::vector<std::string>{"accepted", "filled"});
+    CHECK(published("orders.ada", "status") == list{"accepted", "filled"});
   }
 
-  TEST_CASE_FIXTURE(with_orders, "an order is filled even if its owner has gone") {
-    owner->subscribe(channel::orders);
-    hub.will_answer(outcome::closed);
-    place(10);
-    testing::settle(context);
-    CHECK(sent("order_update", "status").back() == "filled");
-  }
-
-  TEST_CASE_FIXTURE(with_orders, "the snapshot has the owner's open orders and nobody else's") {
+  TEST_CASE_FIXTURE(with_orders, "the list has the owner's open orders and nobody else's") {
     place(10);
     place(20);
-    desk->place(std::make_shared<session>(8),
-                {{"type", "place_order"}, {"symbol", "MSFT"}, {"side", "sell"}, {"quantity", 1}});
-    CHECK(open_orders() == 2);
+    place(1, "bob");
+    CHECK(book->open_orders("ada").size() == 2);
+    CHECK(book->open_orders("bob").size() == 1);
+    CHECK(book->open_orders("eve").empty());
     testing::settle(context);
-    CHECK(open_orders() == 0);
+    CHECK(book->open_orders("ada").empty());
   }
 
   TEST_CASE_FIXTURE(with_orders, "an order that makes no sense is refused") {
-    CHECK(refusal_of(*desk, {{"side", "buy"}, {"quantity", 1}}) == "missing_field");
-    CHECK(refusal_of(*desk, {{"symbol", "AAPL"}, {"side", "hold"}, {"quantity", 1}}) == "bad_field");
-    CHECK(refusal_of(*desk, {{"symbol", "AAPL"}, {"side", "buy"}, {"quantity", 0}}) == "bad_field");
-    CHECK(refusal_of(*desk, {{"symbol", "AAPL"}, {"side", "buy"}, {"quantity", "ten"}}) == "bad_field");
-    CHECK(refusal_of(*desk, {{"symbol", std::string(100, 'A')}, {"side", "buy"}, {"quantity", 1}}) ==
-          "bad_field");
+    CHECK(refusal({{"side", "buy"}, {"quantity", 1}}) == "bad_request");
+    CHECK(refusal({{"symbol", "AAPL"}, {"side", "hold"}, {"quantity", 1}}) == "bad_request");
+    CHECK(refusal({{"symbol", "AAPL"}, {"side", "buy"}, {"quantity", 0}}) == "bad_request");
+    CHECK(refusal({{"symbol", "AAPL"}, {"side", "buy"}, {"quantity", "ten"}}) == "bad_request");
+    CHECK(refusal({{"symbol", std::string(17, 'A')}, {"side", "buy"}, {"quantity", 1}}) == "bad_request");
+    CHECK(refusal({{"symbol", std::string(16, 'A')}, {"side", "buy"}, {"quantity", 1'000'000}}) == "none");
   }
 
   TEST_CASE_FIXTURE(with_orders, "one owner has only so many open orders") {
     for (int i = 0; i < 64; ++i) place(10);
-    CHECK_THROWS_AS(place(10), bad_request);
+    CHECK(refusal_of([&] { place(10); }) == "too_many_orders");
+    CHECK(refusal_of([&] { place(10, "bob"); }) == "none");
     testing::settle(context);
-    CHECK_NOTHROW(place(10));
+    CHECK(refusal_of([&] { place(10); }) == "none");
+  }
+
+  TEST_CASE("a user's topic is a topic, whatever the user is called") {
+    CHECK(orders_topic("ada") == "orders.ada");
+    CHECK(orders_topic("a.b*c>d e_") == "orders.a_2eb_2ac_3ed_20e_5f");
+    CHECK(orders_topic("\xc3\xa9") == "orders._c3_a9");
   }
 }
 

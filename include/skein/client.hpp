@@ -129,8 +129,8 @@ class client_subscription {
 };
 
 struct subscribe_options {
-  std::optional<topic_position> since{};    ///< what was seen last; empty: begin with what comes now
-  std::optional<boost::json::value> info{}; ///< what presence says of this subscription
+  std::optional<topic_position> since{};     ///< what was seen last; empty: begin with what comes now
+  std::optional<boost::json::value> info{};  ///< what presence says of this subscription
 };
 
 /// Connects at once, and again after every end but these: `close`, a close code from 4500 on, an answer to

@@ -3,6 +3,7 @@
 // Everything that a business module and its `main` need.
 
 #include <skein/authentication.hpp>
+#include <skein/client.hpp>
 #include <skein/clock.hpp>
 #include <skein/config.hpp>
 #include <skein/connection.hpp>

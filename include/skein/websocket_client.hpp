@@ -35,7 +35,7 @@ struct connect_options {
   connect_options() {}  // user-provided: this type is made inside co_await expressions
   std::vector<std::pair<std::string, std::string>> headers{};  ///< added to the request
   std::vector<std::string> subprotocols{};                     ///< offered, the best first
-  std::string token{};                                         ///< sent as `Authorization: Bearer`; empty: none
+  std::string token{};  ///< sent as `Authorization: Bearer`; empty: none
   client_tls_options tls{};
   /// For all of it: resolving, connecting, TLS, the upgrade. Not zero.
   std::chrono::nanoseconds handshake_timeout = std::chrono::seconds{10};
@@ -44,7 +44,7 @@ struct connect_options {
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds{60};
   std::chrono::nanoseconds close_timeout = std::chrono::seconds{5};  ///< for the answer to a close frame
   std::size_t max_message_bytes = std::size_t{16} * 1024 * 1024;     ///< received; past it 1009
-  std::size_t max_queued_messages = 1024;  ///< past it `write` waits. Not zero
+  std::size_t max_queued_messages = 1024;                            ///< past it `write` waits. Not zero
 };
 
 /// What `connect_websocket` fails with if the server answered, but not with 101.

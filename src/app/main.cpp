@@ -47,7 +47,10 @@ std::shared_ptr<skein::message_store> open_store(const std::string& path,
 #endif
 }
 
-int run(const skein::config& options) {
+int run(skein::config options) {
+#ifdef SKEIN_WITH_EXAMPLES
+  if (options.examples) skein::examples::configure(options);
+#endif
   skein::container container{options};
   if (!options.store.empty()) container.use(open_store(options.store, container));
   container.server().add_standard_endpoints();

@@ -37,9 +37,9 @@ struct feed {
   bool pattern = false;
   std::optional<topic_position> position{};  ///< last seen; nothing: neither seen nor asked for
   std::optional<json::value> info{};
-  bool live = false;         ///< confirmed on this connection
-  bool lived = false;        ///< confirmed on any
-  std::string asked{};       ///< the id of the request under way
+  bool live = false;    ///< confirmed on this connection
+  bool lived = false;   ///< confirmed on any
+  std::string asked{};  ///< the id of the request under way
   std::unique_ptr<alarm> again{};
   std::vector<feed_reader*> readers{};
 };

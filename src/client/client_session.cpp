@@ -1,5 +1,4 @@
 #include "client/client_core.hpp"
-
 #include "connection/deadline_queue.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -110,9 +109,8 @@ void client_core::start() {
   running_ = true;
   // Both go when the last connection has ended; until then there is somebody to ring for.
   waker_ = options_.time->make_alarm(executor_, [this] { sleeper_.wake(); });
-  fresh_token_ = options_.time->make_alarm(executor_, [this] {
-    asio::co_spawn(executor_, refresh(shared_from_this()), asio::detached);
-  });
+  fresh_token_ = options_.time->make_alarm(
+      executor_, [this] { asio::co_spawn(executor_, refresh(shared_from_this()), asio::detached); });
   asio::co_spawn(executor_, run(shared_from_this()),
                  asio::bind_cancellation_slot(give_up_.slot(), asio::detached));
 }
@@ -224,7 +222,7 @@ asio::awaitable<client_core::verdict> client_core::converse() {
   const auto& reason = socket->close_reason();
   const auto code = static_cast<unsigned>(reason.code);
   why_ = std::to_string(code) + (reason.text.empty() ? "" : " " + reason.text);
-  co_return code >= first_final_code && reason.by == closed_by::peer ? verdict::stay_away : verdict::come_back;
+  co_return code >= first_final_code&& reason.by == closed_by::peer ? verdict::stay_away : verdict::come_back;
 }
 
 void client_core::lose_connection() {
@@ -305,7 +303,8 @@ void client_core::on_message(json::object message) {
   }
   item.data = std::move(message);
   messages_.push_back(std::move(item));
-  if (message_slot_.waiting()) asio::post(executor_, [self = shared_from_this()] { self->message_slot_.wake(); });
+  if (message_slot_.waiting())
+    asio::post(executor_, [self = shared_from_this()] { self->message_slot_.wake(); });
 }
 
 void client_core::on_answer(pending_request& request, json::object answer) {

@@ -250,7 +250,8 @@ asio::awaitable<void> link::pump(std::shared_ptr<link> self) {
 
 asio::awaitable<void> link::close(close_code code, std::string text) {
   const auto self = shared_from_this();
-  if (code != close_code::none && !is_sendable(code)) throw std::invalid_argument{"close: this code is not sent"};
+  if (code != close_code::none && !is_sendable(code))
+    throw std::invalid_argument{"close: this code is not sent"};
   if (!over_ && !std::exchange(closing_, true)) {
     open_ = false;
     room_.notify();

@@ -174,15 +174,15 @@ asio::awaitable<void> conversation::require_allowed(topic_action what, const std
 
 // --- Topics ---
 
-asio::awaitable<void> conversation::subscribe(const json::object& request,
-                                                     const json::value* id) {
+asio::awaitable<void> conversation::subscribe(const json::object& request, const json::value* id) {
   const auto channel = channel_field(request, true);
   subscription how;
   if (auto since = position_field(request, "recover")) how.recover(std::move(*since));
   if (const auto* const info = request.if_contains("info")) {
     auto text = json::serialize(*info);
     if (text.size() > protocol_->options.max_info_bytes)
-      throw bad_field("info", "is longer than " + std::to_string(protocol_->options.max_info_bytes) + " bytes");
+      throw bad_field("info",
+                      "is longer than " + std::to_string(protocol_->options.max_info_bytes) + " bytes");
     how.info(std::move(text));
   }
   co_await require_allowed(topic_action::subscribe, channel);
@@ -203,16 +203,14 @@ asio::awaitable<void> conversation::subscribe(const json::object& request,
   }
 }
 
-asio::awaitable<void> conversation::unsubscribe(const json::object& request,
-                                                       const json::value* id) {
+asio::awaitable<void> conversation::unsubscribe(const json::object& request, const json::value* id) {
   const auto channel = channel_field(request, true);
   channels_.erase(channel);
   co_await protocol_->topics->unsubscribe(client_, channel);
   co_await client_.write(simple_answer(id, "unsubscribed", channel));
 }
 
-asio::awaitable<void> conversation::publish(const json::object& request,
-                                                   const json::value* id) {
+asio::awaitable<void> conversation::publish(const json::object& request, const json::value* id) {
   const auto channel = channel_field(request, false);
   const auto* const data = request.if_contains("data");
   if (!data) throw bad_field("data", "is missing");
@@ -240,8 +238,7 @@ asio::awaitable<void> conversation::publish(const json::object& request,
   co_await client_.write(answer(id, std::move(fields)));
 }
 
-asio::awaitable<void> conversation::history(const json::object& request,
-                                                   const json::value* id) {
+asio::awaitable<void> conversation::history(const json::object& request, const json::value* id) {
   const auto channel = channel_field(request, false);
   const auto limit = number_field(request, "limit", most_history, usual_history);
   const auto since = position_field(request, "since");
@@ -249,14 +246,14 @@ asio::awaitable<void> conversation::history(const json::object& request,
   if (!protocol_->topics->rule_of(channel).history) not_available("this topic keeps no history");
 
   const page_limits most{limit, most_history_bytes};
-  auto task = since ? protocol_->topics->history(channel, *since, most) : protocol_->topics->latest(channel, most);
+  auto task =
+      since ? protocol_->topics->history(channel, *since, most) : protocol_->topics->latest(channel, most);
   const auto page = co_await of_store(std::move(task));
   const auto recovered = since ? std::optional{page.recovered} : std::nullopt;
   co_await client_.write(history_answer(id, channel, page, recovered));
 }
 
-asio::awaitable<void> conversation::presence(const json::object& request,
-                                                    const json::value* id) {
+asio::awaitable<void> conversation::presence(const json::object& request, const json::value* id) {
   const auto channel = channel_field(request, false);
   co_await require_allowed(topic_action::presence, channel);
   if (!protocol_->topics->rule_of(channel).presence) not_available("this topic has no presence");
@@ -284,7 +281,8 @@ std::optional<std::chrono::milliseconds> conversation::token_left() const {
   if (mine == nullptr || !client_.user().expires) return std::nullopt;
   const auto& tokens = protocol_->options.tokens;
   const auto grace = tokens ? tokens->options().grace : std::chrono::seconds{0};
-  const auto left = std::chrono::floor<std::chrono::milliseconds>(mine->user_due() - mine->where().now() - grace);
+  const auto left =
+      std::chrono::floor<std::chrono::milliseconds>(mine->user_due() - mine->where().now() - grace);
   return std::max(left, std::chrono::milliseconds{0});
 }
 

@@ -65,9 +65,11 @@ client_options to(const test_server& server) {
 /// Follows until everything has been seen; cuts its own connection now and then.
 class follower {
  public:
-  follower(const test_server& server, topic_position from, std::uint64_t seed) : random_(seed), expected_(from.offset) {
+  follower(const test_server& server, topic_position from, std::uint64_t seed)
+      : random_(seed), expected_(from.offset) {
     auto options = to(server);
-    options.connector = [this](std::string url, connect_options how) -> asio::awaitable<std::shared_ptr<websocket>> {
+    options.connector = [this](std::string url,
+                               connect_options how) -> asio::awaitable<std::shared_ptr<websocket>> {
       auto made = co_await connect_websocket(std::move(url), std::move(how));
       auto shared = std::make_shared<fragile>(std::move(made));
       line_ = shared;
@@ -98,7 +100,8 @@ class follower {
       if (item && item->gap) problem = "a gap after " + std::to_string(expected_);
       if (problem.empty() && item->position.offset != ++expected_)
         problem = "expected " + std::to_string(expected_) + ", got " + std::to_string(item->position.offset);
-      if (problem.empty() && item->data.at("n").to_number<std::uint64_t>() != expected_) problem = "other data";
+      if (problem.empty() && item->data.at("n").to_number<std::uint64_t>() != expected_)
+        problem = "other data";
       if (!problem.empty()) break;
       seen = expected_;
       if (enough || --until_cut > 0) continue;
@@ -140,7 +143,8 @@ TEST_SUITE("client and server") {
     const auto first = publish(1);
     constexpr std::size_t clients = 4;
     std::vector<std::unique_ptr<follower>> all;
-    for (std::size_t i = 0; i < clients; ++i) all.push_back(std::make_unique<follower>(one.server, first, i + 1));
+    for (std::size_t i = 0; i < clients; ++i)
+      all.push_back(std::make_unique<follower>(one.server, first, i + 1));
     std::uint64_t published = 1;
     const auto slowest = [&] {
       auto least = UINT64_MAX;
@@ -172,8 +176,8 @@ TEST_SUITE("client and server") {
       CHECK(each->connections > each->cuts / 2);
     }
     CHECK(sum >= most);
-    MESSAGE(sum << " cuts, " << published << " publications, " << static_cast<double>(published) / took.count()
-                << " in a second");
+    MESSAGE(sum << " cuts, " << published << " publications, "
+                << static_cast<double>(published) / took.count() << " in a second");
   }
 
   TEST_CASE("messages that waited come first, and those that were not acknowledged come again") {

@@ -18,7 +18,8 @@ struct protocol_server {
       : server(four_shards(), {}, [this](skein::server& where) {
           route_options how;
           how.authenticator = by_name;
-          where.route("/ws", [this](connection& client) { return protocol->serve(client); }, how);
+          where.route(
+              "/ws", [this](connection& client) { return protocol->serve(client); }, how);
         }) {
     topic_rule rule{"orders.>"};
     rule.history.emplace();

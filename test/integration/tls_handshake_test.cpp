@@ -237,7 +237,8 @@ TEST_SUITE("TLS handshake") {
     options.require_authentication = true;
     options.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
     options.tls.client_certificate_required = false;
-    test_server server{quiet_options(), options, [](skein::server& to) { to.route("/who", say_certificate); }};
+    test_server server{quiet_options(), options,
+                       [](skein::server& to) { to.route("/who", say_certificate); }};
     auto wishes = made.trusting();
     CHECK(said(server, wishes) == "401");
     wishes.own = clients.issue({.common_name = "ada", .for_client = true});

@@ -18,11 +18,11 @@
 
 namespace asio = boost::asio;
 using namespace skein::test;
+using asio::ip::tcp;
 using skein::close_code;
 using skein::closed_by;
 using skein::connect_options;
 using skein::message;
-using asio::ip::tcp;
 
 namespace {
 
@@ -168,7 +168,8 @@ TEST_SUITE("websocket client") {
   }
 
   TEST_CASE("addresses and options that are not allowed") {
-    for (const std::string bad : {"", "http://x/", "ws://", "ws://a b/", "wss://user@x/", "ws://x:99999/", "ws:x"})
+    for (const std::string bad :
+         {"", "http://x/", "ws://", "ws://a b/", "wss://user@x/", "ws://x:99999/", "ws:x"})
       CHECK(failure(bad) == "invalid");
     const auto refuses = [&](const std::function<void(connect_options&)>& change) {
       connect_options options;
@@ -195,8 +196,9 @@ TEST_SUITE("websocket client") {
     CHECK(failure(silent.url(), options) == "timeout");
     const impostor mail{"220 mail.example.org ESMTP\r\n"};
     CHECK(failure(mail.url()) != "none");
-    const impostor wrong{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                         "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"};
+    const impostor wrong{
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"};
     CHECK(failure(wrong.url()) != "none");
   }
 

@@ -29,7 +29,8 @@ using testing::mock_websocket;
 
 namespace {
 
-constexpr auto hello = R"({"type":"welcome","version":1,"connection":"1","ping_ms":25000,"max_message_bytes":65536})";
+constexpr auto hello =
+    R"({"type":"welcome","version":1,"connection":"1","ping_ms":25000,"max_message_bytes":65536})";
 
 /// A client whose connections the test plays.
 class script {
@@ -41,7 +42,8 @@ class script {
     options.on_state = [this](client_state now, std::string_view why) {
       states.push_back(std::string{name(now)} + (why.empty() ? "" : ": " + std::string{why}));
     };
-    options.connector = [this](std::string, connect_options how) -> asio::awaitable<std::shared_ptr<websocket>> {
+    options.connector = [this](std::string,
+                               connect_options how) -> asio::awaitable<std::shared_ptr<websocket>> {
       tokens.push_back(how.token);
       if (!refusals.empty()) {
         const auto next = refusals.front();
@@ -130,7 +132,9 @@ class script {
     } catch (const request_error& e) {
       into->error = e.code;
     } catch (const boost::system::system_error& e) {
-      into->error = e.code() == errc::timed_out ? "timed out" : e.code() == errc::connection_closed ? "closed" : e.what();
+      into->error = e.code() == errc::timed_out           ? "timed out"
+                    : e.code() == errc::connection_closed ? "closed"
+                                                          : e.what();
     }
     into->done = true;
   }
@@ -251,9 +255,9 @@ TEST_SUITE("client") {
         f.goes();
         f.advance(200ms);
         INFO(status);
-        const bool final = status == 401 ? !has_tokens
-                                         : status == 400 || status == 403 || status == 404 || status == 405 ||
-                                               status == 426;
+        const bool final =
+            status == 401 ? !has_tokens
+                          : status == 400 || status == 403 || status == 404 || status == 405 || status == 426;
         CHECK((f.client->state() == client_state::closed) == final);
       }
     }
@@ -301,7 +305,8 @@ TEST_SUITE("client") {
     f.goes();
     f.advance(200ms);
     f.welcome();
-    const auto asked = f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":9,"recovered":true})");
+    const auto asked =
+        f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":9,"recovered":true})");
     CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":7})");
     for (int i = 7; i <= 10; ++i) f.says(news(i));
     CHECK(f.taken(mine) == list{news(8), news(9), news(10)});
@@ -329,7 +334,8 @@ TEST_SUITE("client") {
     how.since = topic_position{"e", 3};
     auto mine = f.client->subscribe("news", how);
     f.settle();
-    const auto asked = f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":4,"recovered":true})");
+    const auto asked =
+        f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":4,"recovered":true})");
     CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":3})");
     f.says(news(4));
     CHECK(f.taken(mine) == list{news(4)});
@@ -377,7 +383,8 @@ TEST_SUITE("client") {
     // What still comes is of no use, also not to a subscription that is new and not confirmed.
     auto three = f.client->subscribe("news");
     f.says(R"({"n":2,"channel":"news"})");
-    f.says(R"({"type":"unsubscribed","id":")" + std::string{asked.at("id").as_string()} + R"(","channel":"news"})");
+    f.says(R"({"type":"unsubscribed","id":")" + std::string{asked.at("id").as_string()} +
+           R"(","channel":"news"})");
     f.answers(R"({"type":"subscribed","channel":"news"})");
     f.says(R"({"n":3,"channel":"news"})");
     CHECK(f.taken(three) == list{R"({"n":3,"channel":"news"})"});
@@ -540,7 +547,9 @@ TEST_SUITE("client") {
   TEST_CASE("a token is asked for before each connection, and renewed when a fifth of its life is left") {
     int made = 0;
     script f{[&](client_options& options) {
-      options.token = [&made]() -> asio::awaitable<std::string> { co_return "token " + std::to_string(++made); };
+      options.token = [&made]() -> asio::awaitable<std::string> {
+        co_return "token " + std::to_string(++made);
+      };
     }};
     CHECK(f.tokens == list{"token 1"});
     f.welcome(R"("expires_in_ms":100000)");
@@ -648,9 +657,10 @@ TEST_SUITE("client") {
     f.welcome();
     auto mine = f.follows("news");
     for (const std::string odd :
-         {"", "x", "[]", "1", "{}", R"({"type":1})", R"({"channel":1})", R"({"id":{}})", R"({"id":"s99","type":"pong"})",
-          R"({"channel":"news","epoch":1,"offset":"x"})", R"({"channel":"news","epoch":"e","offset":-1})",
-          R"({"message_id":"x"})", R"({"type":"welcome","expires_in_ms":"x"})", R"({"type":"unsubscribed","code":1})",
+         {"", "x", "[]", "1", "{}", R"({"type":1})", R"({"channel":1})", R"({"id":{}})",
+          R"({"id":"s99","type":"pong"})", R"({"channel":"news","epoch":1,"offset":"x"})",
+          R"({"channel":"news","epoch":"e","offset":-1})", R"({"message_id":"x"})",
+          R"({"type":"welcome","expires_in_ms":"x"})", R"({"type":"unsubscribed","code":1})",
           R"({"type":"error"})", R"({"type":"acked","id":[1,{}]})"}) {
       f.says(odd);
     }

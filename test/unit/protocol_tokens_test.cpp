@@ -16,8 +16,9 @@ constexpr long long start_of_time = 1'893'456'000;  // 2030-01-01, when a virtua
 std::string token_of(const std::string& user, long long seconds, const std::string& topics,
                      unsigned key = 0) {
   return jwt_test::signed_token(jwt_algorithm::hs256, R"({"alg":"HS256"})",
-                                R"({"sub":")" + user + R"(","exp":)" + std::to_string(start_of_time + seconds) +
-                                    R"(,"topics":{"subscribe":[)" + topics + "]}}",
+                                R"({"sub":")" + user + R"(","exp":)" +
+                                    std::to_string(start_of_time + seconds) + R"(,"topics":{"subscribe":[)" +
+                                    topics + "]}}",
                                 key);
 }
 
@@ -129,7 +130,8 @@ TEST_SUITE("protocol: tokens") {
               "subscribed");
     // The server's own doing is not the token's affair.
     connection* mine = nullptr;
-    asio::co_spawn(f.all.context, f.all.hub->for_each([&](connection& each) { mine = &each; }), asio::detached);
+    asio::co_spawn(f.all.context, f.all.hub->for_each([&](connection& each) { mine = &each; }),
+                   asio::detached);
     f.all.settle();
     REQUIRE(mine != nullptr);
     REQUIRE(*f.all.start(f.all.topics->subscribe(*mine, "announcements")));
