@@ -22,6 +22,7 @@ void install(container& into) {
   into.spawn(market_data::run(shared->prices()));
 
   route_options how;
+  how.subprotocols = {"skein.v1"};
   if (!into.options().tokens.any()) how.authenticator = whoever_they_say;
   into.server().route(
       desk_path, [shared, serve = protocol.handler()](connection& client) { return serve(client); },

@@ -62,7 +62,10 @@ int run(skein::config options) {
     return container.run();
   }
 #endif
-  container.server().route("/ws", container.protocol().handler());
+  skein::app::install_client(container.server());
+  skein::route_options how;
+  how.subprotocols = {"skein.v1"};
+  container.server().route("/ws", container.protocol().handler(), std::move(how));
   return container.run();
 }
 

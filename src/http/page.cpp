@@ -8,6 +8,8 @@
 namespace skein::app {
 namespace {
 
+constexpr std::string_view client_name = "skein.js";
+
 // The page loads nothing from elsewhere, runs no inline script, and may open WebSockets. Some browsers do not
 // count ws: of the same host as 'self'.
 constexpr const char* content_security_policy =
@@ -34,10 +36,26 @@ asio::awaitable<response> serve(const web::asset& what) {
   co_return answer;
 }
 
+// Pages of other hosts may import it, too: it is the same for everybody.
+asio::awaitable<response> serve_to_all(const web::asset& what) {
+  auto answer = co_await serve(what);
+  answer.headers.emplace_back("Access-Control-Allow-Origin", "*");
+  co_return answer;
+}
+
 }  // namespace
 
-void install_page(server& into) {
+void install_client(server& into) {
   for (const auto& each : web::assets()) {
+    if (each.name != client_name) continue;
+    into.get("/" + std::string{each.name}, [&each](const request&) { return serve_to_all(each); });
+  }
+}
+
+void install_page(server& into) {
+  install_client(into);
+  for (const auto& each : web::assets()) {
+    if (each.name == client_name) continue;
     const auto path = each.name == "index.html" ? std::string{"/"} : "/" + std::string{each.name};
     into.get(path, [&each](const request&) { return serve(each); });
   }

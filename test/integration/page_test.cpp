@@ -39,6 +39,16 @@ TEST_SUITE("page") {
     }
   }
 
+  TEST_CASE("the JavaScript client may be imported from anywhere") {
+    test_server server{quiet_options(), {}, [](skein::server& to) { app::install_client(to); }};
+    const auto module = fetch(server, "/skein.js");
+    CHECK(module.status == 200);
+    CHECK(module.header("Content-Type") == "text/javascript; charset=utf-8");
+    CHECK(module.header("Access-Control-Allow-Origin") == "*");
+    CHECK(module.body.find("export class Client") != std::string::npos);
+    CHECK(fetch(server, "/").status == 404);
+  }
+
   TEST_CASE("the page may load nothing from elsewhere and run no script of its own") {
     test_server server{quiet_options(), {}, with_page};
     const auto page = fetch(server, "/");

@@ -1,80 +1,65 @@
-// The page of the example modules: one WebSocket to /ws of this host. docs/reference/gateway.md has the messages.
-"use strict";
+// The page of the example modules. docs/reference/desk.md has the messages, skein.js does the talking.
+import { Client, Gap } from "./skein.js";
 
 const $ = (id) => document.getElementById(id);
 
+// ---- who is here
+
+// The desk believes everybody: a name of one's own is enough to have orders of one's own.
+function my_name() {
+  const asked = new URLSearchParams(location.search).get("user");
+  const kept = asked || localStorage.getItem("skein-user") || `trader-${Math.floor(Math.random() * 9000) + 1000}`;
+  localStorage.setItem("skein-user", kept);
+  return kept;
+}
+
+const me = my_name();
+
 // ---- the connection
 
-const reconnect = { first: 500, most: 15_000 }; // milliseconds
-const last_reconnectable_code = 4499; // a close code of 4500 or more says: do not come back
-
-let socket = null;
-let attempts = 0;
-
-function connect() {
-  show_state("connecting", "connecting…");
-  const url = new URL("ws", location.href);
-  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  socket = new WebSocket(url);
-
-  socket.onopen = () => {
-    attempts = 0;
-    show_state("open", "connected");
-    note("connected");
-    forget_what_was();
-    send({ type: "subscribe", channels: ["orders", "market_data"] });
-  };
-  socket.onmessage = (event) => receive(event.data);
-  socket.onclose = (event) => {
-    const why = `closed with ${event.code}${event.reason ? `: ${event.reason}` : ""}`;
-    note(why);
-    if (event.code > last_reconnectable_code) {
-      show_state("ended", `${why}; reload to try again`);
-    } else {
-      come_back();
-    }
-  };
+// Writes down what goes over the wire.
+class LoggedWebSocket extends WebSocket {
+  constructor(...how) {
+    super(...how);
+    this.addEventListener("message", ({ data }) => data.includes('"market_data"') || log_wire("in", data));
+  }
+  send(text) {
+    log_wire("out", text);
+    super.send(text);
+  }
 }
 
-// Waits longer after each failure, and never exactly as long as the next page does.
-function come_back() {
-  const longest = Math.min(reconnect.most, reconnect.first * 2 ** attempts);
-  attempts += 1;
-  let left = longest / 2 + Math.random() * (longest / 2);
+const address = new URL("ws", location.href);
+address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+address.search = new URLSearchParams({ user: me });
+const client = new Client(address.href, { WebSocket: LoggedWebSocket, connect: false });
+
+let countdown = null;
+
+client.on("state", ({ state, reason, pause }) => {
+  clearInterval(countdown);
+  if (reason && state !== "connecting") note(`closed with ${reason}`);
+  switch (state) {
+    case "connected":
+      show_state("open", `connected as ${me}`);
+      note("connected");
+      return start();
+    case "connecting":
+      return show_state("connecting", "connecting…");
+    case "waiting":
+      return count_down(pause);
+    case "closed":
+      return show_state("ended", `closed with ${reason}; reload to try again`);
+  }
+});
+
+function count_down(left) {
   const tell = () => show_state("waiting", `connecting again in ${Math.ceil(left / 1000)} s`);
   tell();
-  const ticking = setInterval(() => {
-    left -= 250;
-    if (left > 0) return tell();
-    clearInterval(ticking);
-    connect();
+  countdown = setInterval(() => {
+    left = Math.max(0, left - 250);
+    tell();
   }, 250);
-}
-
-function send(what) {
-  if (socket?.readyState !== WebSocket.OPEN) return;
-  const text = JSON.stringify(what);
-  socket.send(text);
-  log_wire("out", text);
-}
-
-function receive(text) {
-  const what = JSON.parse(text);
-  if (what.type !== "market_data") log_wire("in", text);
-  switch (what.type) {
-    case "market_data":
-      return show_price(what);
-    case "order_update":
-      return show_order(what);
-    case "snapshot":
-      what.prices?.forEach(show_price);
-      what.orders?.forEach(show_order);
-      return;
-    case "alert":
-      return show_alert(what.text);
-    case "announced":
-      return show_report(what);
-  }
 }
 
 function show_state(state, text) {
@@ -83,9 +68,47 @@ function show_state(state, text) {
   for (const button of document.querySelectorAll("button")) button.disabled = state !== "open";
 }
 
-// A new connection counts from the start: sequences begin again, and old orders are not reported any more.
-function forget_what_was() {
-  for (const each of prices.values()) each.sequence = -1;
+// What a request failed with is on the wire's list, too.
+const ask = (request) => client.request(request).catch((error) => note(`${request.type}: ${error.message}`));
+
+// How things stand, at the beginning of each connection; what follows comes by itself.
+async function start() {
+  for (const each of prices.values()) each.sequence = -1; // a server that began anew counts from the start
+  const quotes = await ask({ type: "get_prices" });
+  quotes?.prices.forEach(show_price);
+  if (following) return;
+  const mine = await ask({ type: "get_orders" });
+  mine?.orders.forEach(show_order);
+  if (mine && !following) follow(mine.topic);
+}
+
+let following = false;
+
+async function follow(topic) {
+  following = true;
+  try {
+    for await (const item of client.subscribe(topic)) {
+      if (item instanceof Gap) {
+        forget_orders();
+        (await ask({ type: "get_orders" }))?.orders.forEach(show_order);
+      } else {
+        show_order(item);
+      }
+    }
+  } catch (error) {
+    note(`${topic}: ${error.message}`);
+  }
+  following = false;
+}
+
+client.subscribe("market.*").on("message", show_price);
+client.on("message", (what) => {
+  if (what.type === "alert") show_alert(what.text);
+  if (what.type === "note") show_alert(`to you: ${what.text}`);
+});
+
+// The server's memory of them has gone.
+function forget_orders() {
   for (const row of orders.values()) {
     if (row.done) continue;
     row.status.textContent = "unknown";
@@ -200,7 +223,7 @@ function show_order(order) {
 
 $("order").onsubmit = (event) => {
   event.preventDefault();
-  send({
+  ask({
     type: "place_order",
     symbol: $("order-symbol").value,
     side: $("order-side").value,
@@ -220,9 +243,16 @@ function show_report(report) {
   $("report").hidden = false;
 }
 
-$("announce").onsubmit = (event) => {
+$("announce").onsubmit = async (event) => {
   event.preventDefault();
-  send({ type: "announce", text: $("announce-text").value });
+  const report = await ask({ type: "announce", text: $("announce-text").value });
+  if (report) show_report(report);
+};
+
+$("notify").onsubmit = async (event) => {
+  event.preventDefault();
+  const report = await ask({ type: "notify", user: $("notify-user").value, text: $("notify-text").value });
+  if (report) show_report(report);
 };
 
 // ---- on the wire
@@ -261,6 +291,7 @@ async function show_stats() {
   }
 }
 
-connect();
+$("notify-user").value = me;
+client.reconnect();
 show_stats();
 setInterval(show_stats, 2000);

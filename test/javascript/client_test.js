@@ -1,0 +1,727 @@
+// skein.js against servers that are all script: node --test test/javascript
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { Client, Gap, SkeinError } from "../../src/http/web/skein.js";
+import { Stage, settle, taker } from "./stage.js";
+
+const news = (offset, epoch = "e") => ({ n: offset, channel: "news", epoch, offset });
+const fails = async (promise, code) => assert.rejects(promise, (error) => error instanceof SkeinError && error.code === code);
+const quiet = async (call) => {
+  const kept = console.error;
+  const said = [];
+  console.error = (...what) => said.push(what);
+  try {
+    await call();
+  } finally {
+    console.error = kept;
+  }
+  return said;
+};
+
+describe("connecting", () => {
+  it("is connected once it is welcomed", async () => {
+    const f = new Stage();
+    await settle();
+    assert.equal(f.client.state, "connecting");
+    await f.welcome();
+    assert.equal(f.client.state, "connected");
+    assert.deepEqual(f.states, ["connected"]);
+  });
+
+  it("comes back, each time later, and at once again after a connection that held", async () => {
+    const f = new Stage();
+    await f.welcome();
+    for (const pause of [200, 400, 800]) {
+      await f.goes();
+      assert.equal(f.client.state, "waiting");
+      const before = f.sockets.length;
+      await f.advance(pause - 1);
+      assert.equal(f.sockets.length, before);
+      await f.advance(1);
+      assert.equal(f.sockets.length, before + 1);
+      await f.welcome();
+    }
+    await f.advance(10_000);
+    await f.goes();
+    await f.advance(200);
+    assert.equal(f.sockets.length, 5);
+  });
+
+  it("waits no longer than it may, and draws the pause", async () => {
+    const f = new Stage({ random: () => 0.5, maxPause: 1000 });
+    await settle();
+    const pauses = [];
+    f.client.on("state", ({ state, pause }) => state === "waiting" && pauses.push(pause));
+    for (let i = 0; i < 50; i++) {
+      await f.goes();
+      await f.advance(500);
+    }
+    assert.deepEqual(pauses.slice(0, 4), [100, 200, 400, 500]);
+    assert.equal(Math.max(...pauses), 500);
+  });
+
+  for (const [code, final] of [
+    [1000, false], [1001, false], [1006, false], [1008, false], [1011, false], [1012, false], [4000, false],
+    [4008, false], [4499, false], [4500, true], [4503, true], [4999, true],
+  ]) {
+    it(`${final ? "stays away" : "comes back"} after ${code}`, async () => {
+      const f = new Stage();
+      await f.welcome();
+      await f.goes(code);
+      assert.equal(f.client.state, final ? "closed" : "waiting");
+      await f.advance(60_000);
+      assert.equal(f.sockets.length, final ? 1 : 2);
+    });
+  }
+
+  it("after 4001 it comes back only with a new token", async () => {
+    const fixed = new Stage({ token: "t" });
+    await fixed.welcome();
+    await fixed.goes(4001);
+    assert.equal(fixed.client.state, "closed");
+    let n = 0;
+    const fresh = new Stage({ token: () => `t${++n}` });
+    await fresh.welcome();
+    await fresh.goes(4001);
+    await fresh.advance(200);
+    assert.deepEqual(fresh.socket.protocols, ["skein.v1", "skein.jwt.t2"]);
+  });
+
+  it("a URL that is none is for good", async () => {
+    const f = new Stage({ url: "nonsense" });
+    await settle();
+    assert.equal(f.client.state, "closed");
+  });
+
+  it("can be told to try at once", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.goes();
+    f.client.reconnect();
+    await settle();
+    assert.equal(f.sockets.length, 2);
+    await f.advance(60_000);
+    assert.equal(f.sockets.length, 2);
+  });
+
+  it("an old connection has nothing to say any more", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const old = f.socket;
+    const { onclose, onmessage } = old;
+    f.client.reconnect();
+    await f.welcome();
+    onclose({ code: 1006 });
+    onmessage({ data: "{}" });
+    assert.equal(f.client.state, "connected");
+    assert.ok(old.closed);
+  });
+
+  it("tries at once when the browser is online again", async () => {
+    const listeners = {};
+    globalThis.addEventListener = (name, call) => (listeners[name] = call);
+    globalThis.removeEventListener = (name) => delete listeners[name];
+    try {
+      const f = new Stage();
+      await f.welcome();
+      listeners.online();
+      assert.equal(f.sockets.length, 1);
+      await f.goes();
+      listeners.online();
+      await settle();
+      assert.equal(f.sockets.length, 2);
+      f.client.close();
+      assert.deepEqual(listeners, {});
+    } finally {
+      delete globalThis.addEventListener;
+      delete globalThis.removeEventListener;
+    }
+  });
+
+  it("options that are not allowed are refused", () => {
+    assert.throws(() => new Client("ws://x", { WebSocket: class {}, tokenPlace: "cookie" }), TypeError);
+    const kept = globalThis.WebSocket;
+    delete globalThis.WebSocket;
+    try {
+      assert.throws(() => new Client("ws://x"), TypeError);
+    } finally {
+      if (kept) globalThis.WebSocket = kept;
+    }
+  });
+});
+
+describe("subscriptions", () => {
+  it("are asked for when there is a connection, and again with every other", async () => {
+    const f = new Stage();
+    const mine = f.client.subscribe("orders");
+    const reader = taker(mine);
+    await settle();
+    assert.deepEqual(f.heard(), []);
+    await f.welcome();
+    const asked = await f.answers({ type: "subscribed", channel: "orders" });
+    assert.deepEqual(asked, { type: "subscribe", channel: "orders", id: asked.id });
+    assert.ok(mine.live);
+    await f.says({ type: "order_update", channel: "orders" });
+    assert.deepEqual(await reader.taken(), [{ type: "order_update", channel: "orders" }]);
+    await f.goes();
+    assert.ok(!mine.live);
+    await f.advance(200);
+    await f.welcome();
+    await f.answers({ type: "subscribed", channel: "orders" });
+    const [gap] = await reader.taken();
+    assert.ok(gap instanceof Gap); // what was published meanwhile is not known
+    assert.equal(gap.channel, "orders");
+  });
+
+  it("recover what was missed, without a repeat at the seam", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = await f.follows("news", { epoch: "e", offset: 5 });
+    const reader = taker(mine);
+    await f.says(news(6), news(7));
+    assert.deepEqual(await reader.taken(), [news(6), news(7)]);
+    assert.deepEqual(mine.position, { epoch: "e", offset: 7 });
+    await f.goes();
+    await f.advance(200);
+    await f.welcome();
+    const asked = await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 9, recovered: true });
+    assert.deepEqual(asked.recover, { epoch: "e", offset: 7 });
+    await f.says(news(7), news(8), news(9), news(10));
+    assert.deepEqual(await reader.taken(), [news(8), news(9), news(10)]);
+  });
+
+  it("tell what cannot be recovered", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = await f.follows("news", { epoch: "e", offset: 5 });
+    const gaps = [];
+    mine.on("gap", (gap) => gaps.push(gap.offset));
+    await f.goes();
+    await f.advance(200);
+    await f.welcome();
+    await f.answers({ type: "subscribed", channel: "news", epoch: "f", offset: 2, recovered: false });
+    await f.says(news(3, "f"));
+    const [gap, item] = await taker(mine).taken();
+    assert.ok(gap instanceof Gap);
+    assert.deepEqual([gap.epoch, gap.offset], ["f", 2]);
+    assert.deepEqual(item, news(3, "f"));
+    assert.deepEqual(gaps, [2]);
+  });
+
+  it("begin where a position says, and tell if that is gone", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = f.client.subscribe("news", { recover: { epoch: "e", offset: 3 } });
+    const asked = await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 4, recovered: true });
+    assert.deepEqual(asked.recover, { epoch: "e", offset: 3 });
+    await f.says(news(4));
+    assert.deepEqual(await taker(mine).taken(), [news(4)]);
+    const gone = await f.follows("old", { epoch: "g", offset: 1, recovered: false }, { recover: { epoch: "x", offset: 9 } });
+    assert.ok((await taker(gone).taken())[0] instanceof Gap);
+  });
+
+  it("carry info, and are told of the server's answer", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = f.client.subscribe("room", { info: { mood: "bullish" } });
+    let answer;
+    mine.on("subscribed", (what) => (answer = what));
+    const asked = await f.answers({ type: "subscribed", channel: "room", epoch: "e", offset: 1 });
+    assert.deepEqual(asked.info, { mood: "bullish" });
+    assert.equal(answer.offset, 1);
+  });
+
+  it("of patterns get what matches", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const one = taker(await f.follows("market.*"));
+    const rest = taker(await f.follows("market.>"));
+    const all = ["market.AAPL", "market.AAPL.x", "market", "other.AAPL", "market.MSFT"];
+    await f.says(...all.map((channel) => ({ channel })));
+    assert.deepEqual((await one.taken()).map((m) => m.channel), ["market.AAPL", "market.MSFT"]);
+    assert.deepEqual((await rest.taken()).map((m) => m.channel), ["market.AAPL", "market.AAPL.x", "market.MSFT"]);
+  });
+
+  it("to one channel share the server's, and the last one ends it", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const one = await f.follows("news");
+    const two = f.client.subscribe("news");
+    assert.deepEqual(f.heard(), []);
+    await f.says({ channel: "news", n: 1 });
+    one.unsubscribe();
+    one.unsubscribe();
+    assert.deepEqual(f.heard(), []);
+    assert.deepEqual(await taker(two).taken(), [{ channel: "news", n: 1 }]);
+    two.unsubscribe();
+    const asked = f.heard()[0];
+    assert.deepEqual([asked.type, asked.channel], ["unsubscribe", "news"]);
+    // What still comes is of no use to one that is new and not confirmed.
+    const three = f.client.subscribe("news");
+    await f.says({ channel: "news", n: 2 }, { type: "unsubscribed", id: asked.id, channel: "news" });
+    await f.answers({ type: "subscribed", channel: "news" });
+    await f.says({ channel: "news", n: 3 });
+    assert.deepEqual(await taker(three).taken(), [{ channel: "news", n: 3 }]);
+  });
+
+  it("end when the loop is left", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = await f.follows("news");
+    await f.says({ channel: "news", n: 1 });
+    for await (const item of mine) {
+      assert.equal(item.n, 1);
+      break;
+    }
+    assert.equal(f.heard()[0].type, "unsubscribe");
+    assert.ok(!mine.live);
+  });
+
+  it("that the server refuses, or ends, say why", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const refused = f.client.subscribe("secret");
+    let why;
+    refused.on("ended", (error) => (why = error.code));
+    const reader = taker(refused);
+    await f.answers({ type: "error", code: "not_allowed", message: "no" });
+    await reader.taken();
+    assert.equal(reader.end, "not_allowed");
+    assert.equal(why, "not_allowed");
+    const ended = taker(await f.follows("news"));
+    await f.says({ type: "unsubscribed", channel: "news", code: "not_allowed" });
+    await ended.taken();
+    assert.equal(ended.end, "not_allowed");
+    await f.goes();
+    await f.advance(200);
+    await f.welcome();
+    assert.deepEqual(f.heard(), []);
+  });
+
+  it("ask again when they may", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = f.client.subscribe("news");
+    await f.answers({ type: "error", code: "too_many_requests", message: "slowly", retry_after_ms: 500 });
+    await f.advance(499);
+    assert.deepEqual(f.heard(), []);
+    await f.advance(1);
+    await f.answers({ type: "subscribed", channel: "news" });
+    assert.ok(mine.live);
+  });
+
+  for (const most of [1, 2, 3]) {
+    it(`a reader that is too slow loses the oldest of more than ${most}, and is told`, async () => {
+      const f = new Stage();
+      await f.welcome();
+      const mine = await f.follows("news", { epoch: "e", offset: 0 }, { bufferSize: most });
+      let gaps = 0;
+      mine.on("gap", () => gaps++);
+      for (let i = 1; i <= most; i++) await f.says(news(i));
+      assert.equal(gaps, 0);
+      await f.says(news(most + 1), news(most + 2));
+      assert.equal(gaps, 1);
+      const [gap, ...items] = await taker(mine).taken();
+      assert.ok(gap instanceof Gap);
+      assert.equal(gap.offset, 2);
+      assert.deepEqual(items.map((m) => m.n), Array.from({ length: most }, (_, i) => i + 3));
+    });
+  }
+
+  it("give their items to listeners in the place of the iterator", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = await f.follows("news", { epoch: "e", offset: 0 });
+    const got = [];
+    const stop = mine.on("message", (m) => got.push(m.n));
+    await f.says(news(1), news(2));
+    assert.deepEqual(got, [1, 2]);
+    assert.deepEqual(mine.position, { epoch: "e", offset: 2 });
+    stop();
+    await f.says(news(3));
+    assert.deepEqual(got, [1, 2]);
+    assert.deepEqual(await taker(mine).taken(), [news(3)]);
+  });
+});
+
+describe("requests", () => {
+  it("get their answers, whatever the order", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const one = f.client.ping();
+    const two = f.client.publish("chat", { text: "hi" });
+    const three = f.client.publish("chat", 1);
+    const [ping, publish, plain] = f.heard();
+    assert.deepEqual(publish, { type: "publish", channel: "chat", data: { text: "hi" }, id: publish.id });
+    await f.says({ type: "published", id: publish.id, channel: "chat", epoch: "e", offset: 7 });
+    assert.deepEqual(await two, { epoch: "e", offset: 7 });
+    await f.says({ type: "published", id: plain.id, channel: "chat" }, { type: "pong", id: ping.id });
+    assert.equal(await three, undefined);
+    assert.equal((await one).type, "pong");
+  });
+
+  it("ask for a history and for presence", async () => {
+    const f = new Stage();
+    await f.welcome();
+    f.client.history("news", { limit: 5, since: { epoch: "e", offset: 1 } });
+    const { id, ...history } = f.heard()[0];
+    assert.deepEqual(history, { type: "history", channel: "news", limit: 5, since: { epoch: "e", offset: 1 } });
+    const present = f.client.presence("room");
+    await f.answers({ type: "presence", channel: "room", count: 1, members: [{ connection: "1" }] });
+    assert.equal((await present).count, 1);
+  });
+
+  it("fail with what the server says", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const refused = f.client.publish("chat", 1);
+    await f.answers({ type: "error", code: "bad_request", message: "no", field: "data", retry_after_ms: 7 });
+    await assert.rejects(refused, (error) => error.code === "bad_request" && error.field === "data" && error.retryAfterMs === 7 && error.message === "no");
+  });
+
+  it("fail in time, and with the connection", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const late = fails(f.client.ping(), "timed_out");
+    await f.advance(10_000);
+    await late;
+    const lost = fails(f.client.ping(), "connection_lost");
+    await f.goes();
+    await lost;
+  });
+
+  it("wait for a connection if there is none", async () => {
+    const f = new Stage();
+    const early = f.client.ping();
+    await f.welcome();
+    await f.answers({ type: "pong" });
+    assert.equal((await early).type, "pong");
+    await f.goes();
+    const never = fails(f.client.ping(), "timed_out");
+    for (let i = 0; i < 100; i++) {
+      await f.goes();
+      await f.advance(100);
+    }
+    await never;
+  });
+
+  it("leave no timer behind", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const done = f.client.ping();
+    await f.answers({ type: "pong" });
+    await done;
+    assert.equal(f.timers, 0);
+    await f.goes();
+    f.client.close();
+    assert.equal(f.timers, 0);
+  });
+});
+
+describe("messages of the user", () => {
+  const alert = (n) => ({ type: "alert", n, message_id: 10 + n });
+
+  it("are acknowledged when the next one is asked for", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.says(alert(1), alert(2), { type: "note", n: 3 });
+    const mail = f.client.messages();
+    assert.equal((await mail.next()).value.n, 1);
+    assert.deepEqual(f.heard(), []);
+    assert.equal((await mail.next()).value.n, 2);
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+    assert.equal((await mail.next()).value.n, 3);
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 12 }]);
+  });
+
+  it("that come again are dropped, and acknowledged again if they had been", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.says(alert(1), alert(2));
+    const mail = f.client.messages();
+    await mail.next();
+    await mail.next(); // acknowledges the first
+    f.heard();
+    await f.goes();
+    await f.advance(200);
+    await f.welcome();
+    await f.says(alert(1));
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+    await f.says(alert(2));
+    assert.deepEqual(f.heard(), []);
+    mail.next();
+    await settle();
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 12 }]);
+  });
+
+  it("go to listeners, and are acknowledged when these are done", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const got = [];
+    let finish;
+    f.client.on("message", (m) => {
+      got.push(m.n);
+      return m.n === 2 ? new Promise((resolve) => (finish = resolve)) : undefined;
+    });
+    await f.says(alert(1), alert(2));
+    assert.deepEqual(got, [1, 2]);
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+    finish();
+    await settle();
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 12 }]);
+  });
+
+  it("come again if a listener fails", async () => {
+    const f = new Stage();
+    await f.welcome();
+    let tries = 0;
+    f.client.on("message", (m) => {
+      tries++;
+      if (m.n === 1 && tries === 1) throw new Error("first");
+      if (m.n === 2) return Promise.reject(new Error("second"));
+    });
+    const said = await quiet(() => f.says(alert(1), alert(2)));
+    assert.equal(said.length, 2);
+    assert.deepEqual(f.heard(), []);
+    await f.says(alert(1));
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+  });
+
+  it("can be acknowledged by hand", async () => {
+    const f = new Stage({ acknowledge: false });
+    await f.welcome();
+    await f.says(alert(1));
+    const mail = f.client.messages();
+    await mail.next();
+    mail.next();
+    await settle();
+    assert.deepEqual(f.heard(), []);
+    const done = f.client.ack(11);
+    await settle();
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+    await f.says({ type: "acked", id: 11 });
+    await done;
+    const refused = fails(f.client.ack(12), "store_unavailable");
+    await settle();
+    await f.says({ type: "error", id: 12, code: "store_unavailable", message: "" });
+    await refused;
+  });
+
+  it("past the bound are not taken, and come again", async () => {
+    const f = new Stage({ bufferSize: 1 });
+    await f.welcome();
+    await f.says(alert(1), alert(2));
+    const mail = f.client.messages();
+    assert.equal((await mail.next()).value.n, 1);
+    const second = mail.next();
+    await f.says(alert(2));
+    assert.equal((await second).value.n, 2);
+  });
+});
+
+describe("tokens", () => {
+  it("go into the subprotocol", async () => {
+    const f = new Stage({ token: async () => "abc" });
+    await settle();
+    assert.deepEqual(f.socket.protocols, ["skein.v1", "skein.jwt.abc"]);
+    const own = new Stage({ token: "abc", protocols: ["mine"] });
+    await settle();
+    assert.deepEqual(own.socket.protocols, ["mine", "skein.jwt.abc"]);
+    const none = new Stage();
+    await settle();
+    assert.deepEqual(none.socket.protocols, []);
+  });
+
+  it("or into the first message", async () => {
+    const f = new Stage({ token: "abc", tokenPlace: "first-message" });
+    await settle();
+    assert.deepEqual(f.socket.protocols, []);
+    f.socket.onopen({});
+    assert.deepEqual(f.heard(), [{ type: "auth", token: "abc" }]);
+    await f.says({ type: "authenticated", user: "ada" });
+    assert.equal(f.client.state, "connecting");
+    await f.says({ type: "welcome" });
+    assert.equal(f.client.state, "connected");
+  });
+
+  it("are renewed when a fifth of their life is left", async () => {
+    let n = 0;
+    const f = new Stage({ token: () => `t${++n}` });
+    await f.welcome({ expires_in_ms: 100_000 });
+    await f.advance(79_999);
+    assert.deepEqual(f.heard(), []);
+    await f.advance(1);
+    const asked = await f.answers({ type: "refreshed", expires_in_ms: 10_000 });
+    assert.deepEqual([asked.type, asked.token], ["refresh", "t2"]);
+    await f.advance(8000);
+    await f.answers({ type: "error", code: "keys_unavailable", message: "" });
+    await f.advance(1000);
+    assert.equal(f.heard()[0].token, "t4");
+    await f.goes();
+    await f.advance(3_600_000);
+    assert.equal(f.sockets.length, 2);
+  });
+
+  it("that cannot be had are a connection that cannot be made", async () => {
+    let n = 0;
+    const f = new Stage({
+      token: async () => {
+        if (++n < 3) throw new Error("the directory is down");
+        return "t";
+      },
+    });
+    await settle();
+    assert.equal(f.sockets.length, 0);
+    assert.deepEqual(f.states, ["waiting: no token: the directory is down"]);
+    await f.advance(600);
+    assert.equal(f.sockets.length, 1);
+  });
+
+  it("that come when nobody wants them any more", async () => {
+    let give;
+    const f = new Stage({ token: () => new Promise((resolve) => (give = resolve)) });
+    f.client.close();
+    give("t");
+    await settle();
+    assert.equal(f.sockets.length, 0);
+  });
+});
+
+describe("silence", () => {
+  it("is broken by a ping, and ends the connection when that is not answered", async () => {
+    const f = new Stage();
+    await f.welcome({ ping_ms: 25_000 });
+    await f.advance(24_999);
+    assert.deepEqual(f.heard(), []);
+    await f.advance(1);
+    assert.equal(f.heard()[0].type, "ping");
+    await f.says({ type: "pong", id: "c1" });
+    await f.advance(25_000);
+    assert.equal(f.heard()[0].type, "ping");
+    const socket = f.socket;
+    await f.advance(25_000);
+    assert.ok(socket.closed);
+    assert.equal(f.client.state, "waiting");
+    await f.advance(200);
+    assert.equal(f.sockets.length, 2);
+  });
+
+  it("is no matter where the server does not ping", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.advance(3_600_000);
+    assert.equal(f.client.state, "connected");
+    assert.deepEqual(f.heard(), []);
+  });
+});
+
+describe("closing", () => {
+  it("ends everything, and nobody comes back", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const reader = taker(await f.follows("news"));
+    await reader.taken();
+    const waits = fails(f.client.ping(), "closed");
+    const mail = f.client.messages().next();
+    f.client.close(1000, "bye");
+    f.client.close();
+    await waits;
+    await reader.taken();
+    assert.equal(reader.end, "done");
+    assert.equal((await mail).done, true);
+    assert.deepEqual(f.socket.closed, { code: 1000, reason: "bye" });
+    await f.advance(60_000);
+    assert.equal(f.sockets.length, 1);
+    assert.equal(f.client.state, "closed");
+    await fails(f.client.ping(), "closed");
+    await fails(f.client.ack(1), "closed");
+    const late = taker(f.client.subscribe("x"));
+    await late.taken();
+    assert.equal(late.end, "done");
+    f.client.reconnect();
+    await settle();
+    assert.equal(f.sockets.length, 1);
+  });
+
+  it("works while it waits, and in a listener", async () => {
+    const waiting = new Stage();
+    await waiting.welcome();
+    await waiting.goes();
+    waiting.client.close();
+    await waiting.advance(60_000);
+    assert.equal(waiting.sockets.length, 1);
+    const f = new Stage();
+    f.client.on("state", ({ state }) => state === "connected" && f.client.close());
+    f.client.subscribe("news");
+    await f.welcome();
+    assert.equal(f.client.state, "closed");
+    assert.deepEqual(f.heard(), []);
+  });
+});
+
+describe("what should not happen", () => {
+  it("listeners that throw harm nobody", async () => {
+    const f = new Stage();
+    f.client.on("state", () => {
+      throw new Error("mine");
+    });
+    const said = await quiet(() => f.welcome());
+    assert.equal(said.length, 1);
+    const mine = await f.follows("news");
+    mine.on("message", () => {
+      throw new Error("mine too");
+    });
+    const got = [];
+    mine.on("message", (m) => got.push(m.n));
+    await quiet(() => f.says({ channel: "news", n: 1 }));
+    assert.deepEqual(got, [1]);
+    assert.throws(() => mine.on("message", 1), TypeError);
+  });
+
+  it("a server that talks nonsense harms nobody", async () => {
+    const f = new Stage();
+    await settle();
+    await f.says({ type: "published" });
+    await f.welcome();
+    const mine = await f.follows("news");
+    const odd = ["", "x", "[]", "1", "null", "{}", { type: 1 }, { channel: 1 }, { id: {} }, { id: "c99", type: "pong" },
+      { channel: "news", epoch: 1, offset: "x" }, { channel: "news", epoch: "e", offset: -1.5 }, { type: "welcome" },
+      { type: "unsubscribed", code: 1 }, { type: "acked", id: [1, {}] }];
+    await f.says(...odd);
+    f.socket.onmessage({ data: new ArrayBuffer(2) });
+    await f.says({ channel: "news", n: 1 });
+    const items = await taker(mine).taken();
+    assert.equal(items.at(-1).n, 1);
+    assert.equal(f.client.state, "connected");
+  });
+
+  it("errors that answer nothing are told", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const errors = [];
+    f.client.on("error", (error) => errors.push(error.code));
+    await f.says({ type: "error", code: "store_unavailable", message: "" });
+    assert.deepEqual(errors, ["store_unavailable"]);
+  });
+
+  it("a socket that throws when it is sent something", async () => {
+    const f = new Stage();
+    await f.welcome();
+    f.socket.close();
+    const lost = fails(f.client.ping(), "connection_lost");
+    await f.goes();
+    await lost;
+  });
+
+  it("two readers of one iterator", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = await f.follows("news");
+    const one = mine[Symbol.asyncIterator]().next();
+    await fails(mine[Symbol.asyncIterator]().next(), "busy");
+    await f.says({ channel: "news", n: 1 });
+    assert.equal((await one).value.n, 1);
+  });
+});
