@@ -90,6 +90,7 @@ enum class refusal_reason : std::uint8_t {
   internal,          ///< 500
   rate,              ///< 429 for one address, 503 for all together: too many handshakes
   address_limit,     ///< 429: too many connections from one address
+  descriptors,       ///< nothing, closed at once: the process may open no more files
   proxy,             ///< 400, or nothing: a proxy did not say who its client is, or is not one of ours
   count_
 };

@@ -8,9 +8,12 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <stdexcept>
+#include <utility>
 
 namespace skein::detail {
 
@@ -19,6 +22,30 @@ using asio::ip::tcp;
 static void require(bool allowed, const char* what) {
   if (!allowed) throw std::invalid_argument{what};
 }
+
+/// A descriptor that is kept to accept with when there is no other.
+class spare_descriptor {
+ public:
+  spare_descriptor() noexcept { open(); }
+  ~spare_descriptor() { close(); }
+  spare_descriptor(const spare_descriptor&) = delete;
+  spare_descriptor& operator=(const spare_descriptor&) = delete;
+  void open() noexcept {
+    if (descriptor_ < 0) descriptor_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  }
+  /// Whether there was one.
+  bool close() noexcept {
+    const int mine = std::exchange(descriptor_, -1);
+    return mine >= 0 && ::close(mine) == 0;
+  }
+
+ private:
+  int descriptor_ = -1;
+};
+
+constexpr auto accept_pause = std::chrono::milliseconds{100};
+constexpr auto accept_report_interval = std::chrono::seconds{10};
+constexpr std::size_t most_turned_away = 1024;  // at once; more wait for the next time
 
 /// Accepts on one shard. Every shard has one, on a socket of its own with SO_REUSEPORT: the kernel spreads
 /// the connections.
@@ -81,13 +108,36 @@ class listener : public std::enable_shared_from_this<listener> {
       if (self->server_->stopping.load(std::memory_order_relaxed)) break;
       if (ec) {
         if (ec == asio::error::connection_aborted) continue;
-        // Out of descriptors, most likely: accepting again at once would fail a million times a second.
-        self->shard_->problem("accept: " + ec.message());
-        self->shard_->set_deadline(rest, self->shard_->now() + std::chrono::milliseconds{100});
+        self->report(ec);
+        self->turn_away();
+        // Accepting again at once would fail a million times a second.
+        self->shard_->set_deadline(rest, self->shard_->now() + accept_pause);
         co_await rest.over.wait();
         continue;
       }
       self->serve(std::move(socket));
+    }
+  }
+
+  /// Not each time: it may last, and there are ten times a second.
+  void report(const error_code& ec) {
+    const auto now = shard_->now();
+    if (now < silent_until_) return;
+    silent_until_ = now + accept_report_interval;
+    shard_->problem("accept: " + ec.message());
+  }
+
+  /// Out of descriptors, those who wait would wait in vain: they are told so with the one that is kept.
+  void turn_away() {
+    spare_.open();
+    for (std::size_t i = 0; i < most_turned_away && spare_.close(); ++i) {
+      const int gone = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (gone >= 0) {
+        server_->hub->count_refusal(refusal_reason::descriptors);
+        ::close(gone);
+      }
+      spare_.open();
+      if (gone < 0) break;
     }
   }
 
@@ -107,6 +157,8 @@ class listener : public std::enable_shared_from_this<listener> {
   std::shared_ptr<shard> shard_;
   tcp::acceptor acceptor_;
   std::shared_ptr<idle_sessions> idle_ = std::make_shared<idle_sessions>();
+  spare_descriptor spare_;
+  time_point silent_until_ = time_point::min();
   std::size_t sessions_ = 0;
   wake_slot room_;  // the accept loop, for a session to end
 };

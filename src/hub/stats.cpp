@@ -93,6 +93,8 @@ std::string_view name(refusal_reason reason) noexcept {
       return "rate";
     case refusal_reason::address_limit:
       return "address_limit";
+    case refusal_reason::descriptors:
+      return "descriptors";
     case refusal_reason::proxy:
       return "proxy";
     case refusal_reason::count_:

@@ -84,7 +84,7 @@ class follower {
   std::atomic<std::uint64_t> cuts{0};
   std::atomic<bool> enough{false};  // no more cuts
   std::atomic<std::uint64_t> last{UINT64_MAX};
-  std::string problem;  // once joined
+  std::string problem;  // once everything has been seen
   std::uint64_t connections = 0;
 
  private:
@@ -111,9 +111,9 @@ class follower {
         ++cuts;
       }
     }
-    seen = UINT64_MAX;
     connections = feed.stats().connections;
     co_await feed.close();
+    seen = UINT64_MAX;  // from here on the test looks at the rest
   }
 
   std::mt19937_64 random_;

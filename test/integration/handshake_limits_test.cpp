@@ -3,6 +3,13 @@
 #include "http.hpp"
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <poll.h>
 
 using namespace skein::test;
 using namespace std::chrono_literals;
@@ -211,5 +218,34 @@ TEST_SUITE("handshake limits") {
     CHECK(server.wait_for_closed(places));
     CHECK(now == 0);
     CHECK(server.serves());
+  }
+
+  TEST_CASE("out of descriptors: who comes is turned away at once, and let in when there are some again") {
+    std::array<int, 5> waiting{};
+    for (auto& each : waiting) each = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    test_server one{quiet_options()};
+    rlimit before{};
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    auto none = before;
+    const int next = ::dup(waiting[0]);
+    ::close(next);
+    none.rlim_cur = static_cast<rlim_t>(next);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(one.port());
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (const auto each : waiting) {
+      CHECK(::connect(each, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+      pollfd ended{each, POLLIN, 0};
+      CHECK(::poll(&ended, 1, static_cast<int>(patience / std::chrono::milliseconds{1})) == 1);
+      char byte = 0;
+      CHECK(::recv(each, &byte, 1, MSG_DONTWAIT) <= 0);
+    }
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    for (const auto each : waiting) ::close(each);
+    CHECK(refused(one, skein::refusal_reason::descriptors) == waiting.size());
+    CHECK(one.problems() >= 1);
+    CHECK(one.serves());
   }
 }
