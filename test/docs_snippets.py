@@ -8,7 +8,8 @@ A page quotes a tagged region of a source file with a comment above a fenced blo
     ```
 
 The region lies between the lines `// [handler]` and `// [/handler]` (or `# [handler]`), other tags in it left out, and
-is compared without its common indentation. Links between pages are checked too.
+is compared without its common indentation. Links between pages are checked too, and the tests that a page names:
+`unit/log_test.cpp` "control characters" must have a case with these words.
 
 usage: docs_snippets.py ROOT [--update]
 With --update the blocks are rewritten from the sources.
@@ -21,6 +22,7 @@ import textwrap
 
 SNIPPET = re.compile(r"<!-- snippet: (\S+) (\S+) -->\n(```\w*\n)((?:(?!```).*\n)*)```")
 TAG = re.compile(r"^\s*(?://|#) \[/?\w+\]\s*$")
+TEST = re.compile(r'`((?:unit|integration)/[\w*]+\.[ch]pp)`((?: "[^"]+",?)*)')
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -64,6 +66,15 @@ def check_page(root, page, update):
     quoted = len(SNIPPET.findall(after))
     if announced != quoted:
         problems.append(f"{page}: {announced - quoted} snippets have no block behind them")
+    for source, names in TEST.findall(after):
+        # A test that a page names is there, with cases that have these words in their names.
+        files = [path for path in root.glob(f"test/{source}") if path.is_file()]
+        cases = "".join(path.read_text() for path in files)
+        if not files:
+            problems.append(f"{page}: there is no test/{source}")
+        for name in re.findall(r'"([^"]+)"', names):
+            if not re.search(rf'TEST_CASE[^"]*"[^"]*{re.escape(name)}', cases):
+                problems.append(f"{page}: test/{source} has no case {name!r}")
     for target in LINK.findall(re.sub(r"```.*?```", "", after, flags=re.DOTALL)):
         if "://" not in target and not (page.parent / target).exists():
             problems.append(f"{page}: the link to {target} leads nowhere")
