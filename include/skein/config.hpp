@@ -67,7 +67,7 @@ struct config {
   std::string store;
   std::chrono::nanoseconds shutdown_timeout = std::chrono::seconds{30};  ///< of the drain; not zero
   log_level log = log_level::info;
-  bool bench_routes = false;  ///< adds /echo, /broadcast and /broadcast-awaited
+  bool bench_routes = false;  ///< adds /echo, /broadcast, /broadcast-awaited, /publish, /crowd
   bool examples = true;       ///< of skein-server: the three example modules behind /ws
   /// What is odd in what was loaded, but harmless: a `WEBSOCKET_` variable that is not an option. The
   /// container logs it.

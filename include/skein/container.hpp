@@ -1,7 +1,8 @@
 #pragma once
 
 // The composition root: builds, owns and hands out the parts. Any part can be replaced before it is first
-// asked for.
+// asked for. A part is built when it is first asked for: ask before `run`, on the thread that will call it;
+// what was handed out may be used as its own header says.
 
 #include <skein/config.hpp>
 #include <skein/manager.hpp>

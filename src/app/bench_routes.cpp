@@ -1,6 +1,7 @@
 #include "app/bench_routes.hpp"
 
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace skein::app {
@@ -23,6 +24,28 @@ asio::awaitable<void> broadcast_awaited(connection& client, manager& hub) {
   }
 }
 
+constexpr const char* feed = "bench.feed";
+
+/// Ten topics that nobody publishes to, so that there are many beside the one that counts.
+asio::awaitable<void> follow_own_topics(connection& client, topics& all) {
+  const auto own = "bench.own." + std::to_string(client.id()) + '.';
+  for (int i = 0; i < 10; ++i) co_await all.subscribe(client, own + std::to_string(i));
+}
+
+asio::awaitable<void> publish(connection& client, topics& all) {
+  co_await follow_own_topics(client, all);
+  co_await all.subscribe(client, feed);
+  while (auto received = co_await client.read()) all.post_publish(feed, std::move(*received));
+}
+
+asio::awaitable<void> follow_nothing_else(connection& client, topics& all) {
+  co_await follow_own_topics(client, all);
+  for (;;) {
+    const auto received = co_await client.read();
+    if (!received) break;
+  }
+}
+
 }  // namespace
 
 void add_bench_routes(container& into) {
@@ -30,6 +53,9 @@ void add_bench_routes(container& into) {
   auto& server = into.server();
   server.route("/echo", echo);
   server.route("/broadcast", [&hub](connection& client) { return broadcast(client, hub); });
+  auto& topics = into.topics();
+  server.route("/publish", [&topics](connection& client) { return publish(client, topics); });
+  server.route("/crowd", [&topics](connection& client) { return follow_nothing_else(client, topics); });
   server.route("/broadcast-awaited", [&hub](connection& client) { return broadcast_awaited(client, hub); });
 }
 

@@ -166,7 +166,7 @@ std::vector<option> make_options() {
   all.push_back(choice("log-level", log_levels, SKEIN_PLACE(log),
                        "The least serious lines that go to the log on standard error."));
   all.push_back(toggle("bench-routes", SKEIN_PLACE(bench_routes),
-                       "Add /echo, /broadcast and /broadcast-awaited, which the benchmarks use."));
+                       "Add /echo, /broadcast and others, which the benchmarks use."));
   all.push_back(toggle("examples", SKEIN_PLACE(examples), "Add the example modules behind /ws."));
   return all;
 }
