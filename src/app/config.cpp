@@ -109,7 +109,8 @@ values_by_key read_file(const std::string& path) {
   }
   values_by_key result;
   for (auto& item : items) {
-    if (item.name == "++")
+    // How CLI11 says that a section begins; a key of that name has no parents.
+    if (item.name == "++" && !item.parents.empty())
       throw configuration_error("[" + app::one_line(item.parents.back(), 100) + "] in " + name +
                                 ": there are no sections, every key stands at the top");
     const std::string key = item.fullname();

@@ -187,6 +187,14 @@ TEST_SUITE("config") {
     CHECK(contains(refusal({"--config", key.path()}), "'pong-interval' in "));
   }
 
+  TEST_CASE("keys that look as the parser's own marks do are no options either") {
+    for (const std::string key : {"++", "--", "+", "-", ".", "..", "\"\"", "'++'"}) {
+      CAPTURE(key);
+      const file written{key + " = \"x\"\n"};
+      CHECK_THROWS_AS(load({"--config", written.path()}), skein::configuration_error);
+    }
+  }
+
   TEST_CASE("a section in the file is refused") {
     const file written{"[server]\nport = 1\n"};
     CHECK_FALSE(refusal({"--config", written.path()}).empty());
