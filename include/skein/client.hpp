@@ -61,7 +61,8 @@ struct client_options {
   std::size_t max_waiting = 4096;  ///< items of a subscription, and messages, not yet taken. Not zero
   /// Messages that wait for their acknowledgement are acknowledged when the next one is asked for.
   bool acknowledge = true;
-  /// Told of each change, with the reason; within the call the client must not be destroyed.
+  /// Told of each change, with the reason; within the call the client must not be destroyed. What it throws
+  /// is ignored.
   std::function<void(client_state now, std::string_view why)> on_state{};
   std::shared_ptr<clock> time{};  ///< empty: the machine's
   /// Makes the connections; empty: `connect_websocket`.

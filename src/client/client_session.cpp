@@ -162,7 +162,11 @@ asio::awaitable<void> client_core::run(std::shared_ptr<client_core> self) {
 
 void client_core::set_state(client_state now, std::string_view why) {
   state_ = now;
-  if (options_.on_state && !abandoned_) options_.on_state(now, why);
+  if (!options_.on_state || abandoned_) return;
+  try {
+    options_.on_state(now, why);
+  } catch (...) {  // NOLINT: it is not told to stop anything
+  }
 }
 
 asio::awaitable<void> client_core::pause() {
@@ -353,7 +357,9 @@ asio::awaitable<json::object> client_core::request(json::object fields) {
   mine->limit = options_.time->make_alarm(executor_, [this, id, weak = std::weak_ptr{mine}] {
     const auto late = weak.lock();
     if (!late || late->done) return;
-    requests_.erase(id);
+    // The same message may have been acknowledged again meanwhile.
+    if (const auto found = requests_.find(id); found != requests_.end() && found->second == late)
+      requests_.erase(found);
     late->failure = std::make_exception_ptr(boost::system::system_error{errc::timed_out});
     finish(late);
   });

@@ -234,6 +234,8 @@ class connection_impl final : public connection, private protocol_sink, private 
                            bool& taken);
   void write_waiting();
   void stall(bool progress);
+  /// The transport has taken so many bytes of the channel, and not written all of them yet.
+  void hold(std::size_t taken);
   /// Whether the transport holds nothing any more that it took and could not write.
   [[nodiscard]] bool flush_held();
   void count_written(std::uint64_t messages, std::uint64_t payload);

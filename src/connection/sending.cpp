@@ -133,28 +133,22 @@ void connection_impl::write_waiting() {
       break;
     }
     counters.wire_bytes_out.add(n);
-    const bool holds = ec && n > 0;
-    if (holds) {
-      held_ = std::make_unique<std::vector<unsettled>>();
-      held_->reserve(channel_.size());
+    if (ec && n > 0) {
+      hold(n);
+      break;
     }
     const auto bytes_before = channel_.bytes();
     std::uint64_t messages = 0;
     std::uint64_t payload = 0;
     channel_.consume(n, [&](send_channel::item& done) {
       ++messages;
-      const auto size = done.frame->payload().size();
-      payload += size;
-      if (holds) {
-        held_->push_back({done.sink, size});
-      } else if (done.sink) {
-        done.sink->settle(outcome::written, false);
-      }
+      payload += done.frame->payload().size();
+      if (done.sink) done.sink->settle(outcome::written, false);
     });
-    if (!holds) count_written(messages, payload);
+    count_written(messages, payload);
     counters.queued_messages.subtract(messages);
     counters.queued_bytes.subtract(bytes_before - channel_.bytes());
-    if (n < total || holds) {
+    if (n < total) {
       stall(n > 0);
       break;
     }
@@ -164,6 +158,18 @@ void connection_impl::write_waiting() {
   if (close_written()) on_close_written();
   // Those who wait would go on writing.
   if (waiting_ && !enough) admit_waiting();
+}
+
+void connection_impl::hold(std::size_t taken) {
+  held_ = std::make_unique<std::vector<unsettled>>();
+  held_->reserve(channel_.size());
+  const auto bytes_before = channel_.bytes();
+  channel_.consume(taken, [&](send_channel::item& done) {
+    held_->push_back({done.sink, done.frame->payload().size()});
+  });
+  host_->counters.queued_messages.subtract(held_->size());
+  host_->counters.queued_bytes.subtract(bytes_before - channel_.bytes());
+  stall(true);
 }
 
 bool connection_impl::flush_held() {

@@ -2,7 +2,9 @@
 // Exits with 77, which ctest takes for "skipped", if there is no Chromium.
 
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { createHash, createPublicKey } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { Client } from "../../src/http/web/skein.js";
@@ -87,11 +89,39 @@ async function shows(browser) {
   }
 }
 
+/** A certificate for localhost, its key, and the hash of its public key. */
+function certificate_in(folder) {
+  const certificate = join(folder, "localhost.crt");
+  const key = join(folder, "localhost.key");
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+  execFileSync("openssl", ["req", "-x509", ...curve, ...names, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+  const public_key = createPublicKey(readFileSync(certificate)).export({ type: "spki", format: "der" });
+  return { certificate, key, hash: createHash("sha256").update(public_key).digest("base64") };
+}
+
+/** The page over TLS, and the WebSocket with it. */
+async function speaks_tls(browser, { certificate, key }) {
+  const server = await new Server(program, ["--tls-certificate", certificate, "--tls-key", key]).start();
+  try {
+    await browser.visit(`https://localhost:${server.port}/?user=ada`);
+    await browser.until(`document.getElementById("state").dataset.state === "open"`);
+    assert.equal(await browser.evaluate(`performance.getEntriesByType("navigation")[0].nextHopProtocol`), "http/1.1");
+    const stats = await browser.evaluate(`fetch("ws/stats").then((answer) => answer.json())`);
+    assert.ok(stats.tls.handshakes >= 2 && stats.connections.open === 1);
+    console.log("the page, and its WebSocket, over TLS");
+  } finally {
+    await server.stop("SIGKILL");
+  }
+}
+
 await with_folder(async (folder) => {
-  const browser = await Browser.open(join(folder, "profile"));
+  const tls = certificate_in(folder);
+  const browser = await Browser.open(join(folder, "profile"), tls.hash);
   try {
     await recovers(browser, folder);
     await shows(browser);
+    await speaks_tls(browser, tls);
   } finally {
     await browser.close();
   }

@@ -84,7 +84,9 @@ export interface SubscribeOptions {
 }
 
 /** Publications go to listeners for `message` if there are any, else to the iterator. */
-export interface Subscription extends AsyncIterable<Publication | Gap> {
+export class Subscription implements AsyncIterable<Publication | Gap> {
+  private constructor();
+  [Symbol.asyncIterator](): AsyncIterator<Publication | Gap>;
   readonly channel: string;
   /** Where the last item that was taken stands. */
   readonly position?: Position;
