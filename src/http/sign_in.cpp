@@ -27,17 +27,8 @@ refusal bad_token() {
   return unauthorized("the token was refused\n", R"(Bearer error="invalid_token")");
 }
 
-/// Who says nothing may have shown a certificate (mutual TLS), or say it in the first message.
-admission without_token(const route_entry& route, const request& asked) {
-  identity who;
-  if (const auto* const shown = asked.client_certificate()) who = identity_of(*shown);
-  if (!who.user.empty() || route.anonymous || route.runs_after_token) return who;
-  return who_are_you();
-}
-
 asio::awaitable<admission> by_token(const route_entry& route, const server_options& options,
                                     const request& asked) {
-  if (!options.tokens) co_return without_token(route, asked);
   auto& tokens = *options.tokens;
   auto found = tokens.find(asked, route.options.origin ? *route.options.origin : options.origin);
   if (auto* const why = std::get_if<refusal>(&found)) co_return std::move(*why);
@@ -52,8 +43,16 @@ asio::awaitable<admission> by_token(const route_entry& route, const server_optio
 
 }  // namespace
 
+admission without_token(const route_entry& route, const request& asked) {
+  identity who;
+  if (const auto* const shown = asked.client_certificate()) who = identity_of(*shown);
+  if (!who.user.empty() || route.anonymous || route.runs_after_token) return who;
+  return who_are_you();
+}
+
 asio::awaitable<admission> sign_in(const route_entry& route, const server_options& options,
                                    const request& asked) {
+  if (nobody_to_ask(route, options)) co_return without_token(route, asked);
   if (!route.options.authenticator) {
     auto result = co_await by_token(route, options, asked);
     co_return result;
