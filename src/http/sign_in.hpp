@@ -9,7 +9,8 @@
 
 namespace skein::detail {
 
-/// Whether nobody has to be asked: then `sign_in` completes without waiting, and `without_token` says the same.
+/// Whether nobody has to be asked: then `sign_in` completes without waiting, and `without_token` says the
+/// same.
 [[nodiscard]] inline bool nobody_to_ask(const route_entry& route, const server_options& options) noexcept {
   return !route.options.authenticator && !options.tokens;
 }
