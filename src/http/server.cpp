@@ -30,9 +30,7 @@ class spare_descriptor {
   ~spare_descriptor() { close(); }
   spare_descriptor(const spare_descriptor&) = delete;
   spare_descriptor& operator=(const spare_descriptor&) = delete;
-  void open() noexcept {
-    if (descriptor_ < 0) descriptor_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  }
+  void open() noexcept { descriptor_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
   /// Whether there was one.
   bool close() noexcept {
     const int mine = std::exchange(descriptor_, -1);
@@ -45,7 +43,6 @@ class spare_descriptor {
 
 constexpr auto accept_pause = std::chrono::milliseconds{100};
 constexpr auto accept_report_interval = std::chrono::seconds{10};
-constexpr std::size_t most_turned_away = 1024;  // at once; more wait for the next time
 
 /// Accepts on one shard. Every shard has one, on a socket of its own with SO_REUSEPORT: the kernel spreads
 /// the connections.
@@ -109,7 +106,7 @@ class listener : public std::enable_shared_from_this<listener> {
       if (ec) {
         if (ec == asio::error::connection_aborted) continue;
         self->report(ec);
-        self->turn_away();
+        if (self->turn_away()) continue;
         // Accepting again at once would fail a million times a second.
         self->shard_->set_deadline(rest, self->shard_->now() + accept_pause);
         co_await rest.over.wait();
@@ -127,18 +124,18 @@ class listener : public std::enable_shared_from_this<listener> {
     shard_->problem("accept: " + ec.message());
   }
 
-  /// Out of descriptors, those who wait would wait in vain: they are told so with the one that is kept.
-  void turn_away() {
-    spare_.open();
-    for (std::size_t i = 0; i < most_turned_away && spare_.close(); ++i) {
-      const int gone = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (gone >= 0) {
-        server_->hub->count_refusal(refusal_reason::descriptors);
-        ::close(gone);
-      }
-      spare_.open();
-      if (gone < 0) break;
+  /// Out of descriptors, who waits would wait in vain, and is told so with the one that is kept. False:
+  /// nobody waits, or it could not be kept.
+  bool turn_away() {
+    const bool kept = spare_.close();
+    const int gone =
+        kept ? ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+    if (gone >= 0) {
+      server_->hub->count_refusal(refusal_reason::descriptors);
+      ::close(gone);
     }
+    spare_.open();
+    return gone >= 0;
   }
 
   void serve(tcp::socket socket) {
