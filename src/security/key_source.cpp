@@ -57,17 +57,22 @@ struct key_source::waiter {
   std::shared_ptr<state> shared = std::make_shared<state>();
 };
 
-/// In the frame of a fetch: says that it is over, even if it was destroyed with its context.
+/// In the frame of a fetch: says that it brought nothing, even if it was destroyed with its context.
 class key_source::running {
  public:
-  explicit running(key_source& of) noexcept : source_(of) {}
+  explicit running(key_source& of) noexcept : source_(&of) {}
   running(const running&) = delete;
   running& operator=(const running&) = delete;
-  ~running() { source_.finish(fetched); }
-  bool fetched = false;
+  ~running() {
+    if (source_) source_->fail();
+  }
+  void succeed(std::vector<jwt_key> keys) {
+    source_->take(std::move(keys));
+    source_ = nullptr;
+  }
 
  private:
-  key_source& source_;
+  key_source* source_;
 };
 
 key_source::key_source(web_address from, jwks_endpoint how, std::shared_ptr<clock> time,
@@ -142,14 +147,22 @@ void key_source::refresh_if_old(const asio::any_io_executor& where) {
   begin(where);
 }
 
-void key_source::finish(bool fetched) {
+// Under one lock: who sees the new keys finds the fetch over as well.
+void key_source::take(std::vector<jwt_key> keys) {
   const std::lock_guard lock{mutex_};
+  use_(std::move(keys));
+  loaded_ = time_->now();
+  finish(true);
+}
+
+void key_source::fail() {
+  const std::lock_guard lock{mutex_};
+  ++failures_;
+  finish(false);
+}
+
+void key_source::finish(bool fetched) {
   fetching_ = false;
-  if (fetched) {
-    loaded_ = time_->now();
-  } else {
-    ++failures_;
-  }
   for (auto* const one : std::exchange(waiters_, {})) {
     asio::post(one->executor, waiter::wake_up{one->shared, fetched});
   }
@@ -166,12 +179,12 @@ asio::awaitable<void> key_source::fetch(std::shared_ptr<key_source> self) {
       self->problem_("key " + std::to_string(skipped.index) +
                      " of the JWK set is not used: " + std::string{to_string(skipped.why)});
     }
-    self->use_(std::move(set.keys));
-    mine.fetched = true;
+    mine.succeed(std::move(set.keys));
+    co_return;
   } catch (const std::exception& error) {
     problem = error.what();
   }
-  if (!mine.fetched && self->problem_)
+  if (self->problem_)
     self->problem_("the JWK set could not be fetched from " + self->from_.authority() + ": " + problem);
 }
 

@@ -21,7 +21,7 @@ namespace skein::detail {
 /// Thread-safe.
 class key_source : public std::enable_shared_from_this<key_source> {
  public:
-  /// `use` is called with every set that was fetched.
+  /// `use` is called with every set that was fetched, under the source's lock.
   key_source(web_address from, jwks_endpoint how, std::shared_ptr<clock> time,
              std::function<void(std::vector<jwt_key>)> use, std::function<void(std::string_view)> problem);
 
@@ -42,7 +42,9 @@ class key_source : public std::enable_shared_from_this<key_source> {
 
   [[nodiscard]] bool may_begin(time_point now) const;  // under the lock
   void begin(const asio::any_io_executor& where);
-  void finish(bool fetched);
+  void take(std::vector<jwt_key> keys);
+  void fail();
+  void finish(bool fetched);  // under the lock
   static asio::awaitable<void> fetch(std::shared_ptr<key_source> self);
 
   const web_address from_;
