@@ -139,10 +139,16 @@ std::size_t receive_some(int socket, std::span<char> into, error_code& ec) noexc
 }
 
 std::size_t send_some(int socket, std::span<const iovec> buffers, error_code& ec) noexcept {
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(buffers.data());
-  message.msg_iovlen = buffers.size();
-  const auto n = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  ssize_t n = 0;
+  if (buffers.size() == 1) {  // usual, and for the kernel less to fetch and to check than a vector of one
+    n = ::send(socket, buffers.front().iov_base, buffers.front().iov_len, flags);
+  } else {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(buffers.data());
+    message.msg_iovlen = buffers.size();
+    n = ::sendmsg(socket, &message, flags);
+  }
   if (n >= 0) {
     ec = {};
     return static_cast<std::size_t>(n);
