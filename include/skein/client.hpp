@@ -57,7 +57,8 @@ struct client_options {
   std::chrono::nanoseconds max_pause = std::chrono::seconds{20};
   /// A connection that held so long begins with the first pause again.
   std::chrono::nanoseconds steady_after = std::chrono::seconds{10};
-  std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};  ///< until the answer. Not zero
+  std::chrono::nanoseconds request_timeout =
+      std::chrono::seconds{10};    ///< until an answer, or the welcome. Not zero
   std::size_t max_waiting = 4096;  ///< items of a subscription, and messages, not yet taken. Not zero
   /// Messages that wait for their acknowledgement are acknowledged when the next one is asked for.
   bool acknowledge = true;
@@ -167,8 +168,8 @@ class client {
   /// Removes a stored message from the server. Completes when it is removed for good.
   asio::awaitable<void> acknowledge(stored_id id);
 
-  /// Closes with 1000, and completes when the connection has ended. Subscriptions end, requests fail. One
-  /// caller at a time.
+  /// Closes with 1000, and completes when the connection has ended. Subscriptions end, requests fail.
+  /// Cancellation: terminal; the end goes on.
   asio::awaitable<void> close();
 
   [[nodiscard]] client_state state() const noexcept;

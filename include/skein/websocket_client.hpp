@@ -8,6 +8,7 @@
 //
 // For Skein's JSON protocol, with reconnecting and recovery, there is `skein::client` (client.hpp) on top.
 
+#include <skein/clock.hpp>
 #include <skein/error.hpp>
 #include <skein/websocket.hpp>
 
@@ -39,12 +40,13 @@ struct connect_options {
   client_tls_options tls{};
   /// For all of it: resolving, connecting, TLS, the upgrade. Not zero.
   std::chrono::nanoseconds handshake_timeout = std::chrono::seconds{10};
-  /// A server that is not heard of for so long is taken for dead. Pings are sent when half of it has passed.
-  /// Zero: never.
+  /// A server that is not heard of for so long is taken for dead: 1006. It is pinged when half of it has
+  /// passed. Zero: never.
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds{60};
   std::chrono::nanoseconds close_timeout = std::chrono::seconds{5};  ///< for the answer to a close frame
   std::size_t max_message_bytes = std::size_t{16} * 1024 * 1024;     ///< received; past it 1009
   std::size_t max_queued_messages = 1024;                            ///< past it `write` waits. Not zero
+  std::shared_ptr<clock> time{};                                     ///< empty: the machine's
 };
 
 /// What `connect_websocket` fails with if the server answered, but not with 101.

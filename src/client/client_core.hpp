@@ -2,7 +2,7 @@
 
 // The client of the JSON protocol from the inside. All of it on one executor.
 
-#include "connection/wake_slot.hpp"
+#include "client/happening.hpp"
 
 #include <skein/client.hpp>
 
@@ -21,14 +21,16 @@ namespace json = boost::json;
 struct feed;
 
 /// What one subscription object has not taken yet.
-struct feed_reader : std::enable_shared_from_this<feed_reader> {
-  std::shared_ptr<client_core> owner;
-  std::string channel;
+struct feed_reader {
+  feed_reader(std::shared_ptr<client_core> whose, std::string of, const asio::any_io_executor& executor)
+      : owner(std::move(whose)), channel(std::move(of)), changed(executor) {}
+  const std::shared_ptr<client_core> owner;
+  const std::string channel;
   std::shared_ptr<feed> source;  ///< null once it has ended
-  std::deque<feed_item> items{};
-  topic_position taken{};
-  wake_slot slot{};
-  std::exception_ptr failure{};  ///< why it ended, if the server wanted it to
+  std::deque<feed_item> items;
+  topic_position taken;
+  happening changed;
+  std::exception_ptr failure;  ///< why it ended, if the server wanted it to
 };
 
 /// What the server is subscribed to.
@@ -46,13 +48,16 @@ struct feed {
 
 /// A request whose answer has not come.
 struct pending_request {
+  pending_request(std::uint64_t place, const asio::any_io_executor& executor)
+      : number(place), finished(executor) {}
+  const std::uint64_t number;  ///< they are sent in this order
   std::string text;
   bool sent = false;
   bool done = false;
-  json::object answer{};
-  std::exception_ptr failure{};
-  std::unique_ptr<alarm> limit{};
-  wake_slot slot{};
+  json::object answer;
+  std::exception_ptr failure;
+  std::unique_ptr<alarm> limit;
+  happening finished;
 };
 
 /// Numbers that were seen, the latest of them.
@@ -100,6 +105,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
     std::shared_ptr<websocket> socket;
     std::deque<std::string> out{};
     bool writing = false;
+    bool late = false;  ///< no welcome came in time
   };
   enum class verdict : std::uint8_t { come_back, stay_away };
 
@@ -109,16 +115,21 @@ class client_core : public std::enable_shared_from_this<client_core> {
   asio::awaitable<verdict> converse();
   void on_welcome(const json::object& hello);
   void on_message(json::object message);
-  void on_answer(pending_request& request, json::object answer);
   void lose_connection();
   asio::awaitable<void> pause();
   void set_state(client_state now, std::string_view why);
+  static asio::awaitable<void> say_goodbye(std::shared_ptr<websocket> to);
+
+  // client_requests.cpp: what is said to the server.
   void send(std::string text);
   static asio::awaitable<void> write_all(std::shared_ptr<client_core> self, std::shared_ptr<line> to);
+  static void on_answer(pending_request& request, json::object answer);
+  static void lose(pending_request& request);
+  static void finish(pending_request& request);
+  /// `id` may be that of others, too: a message can be acknowledged again meanwhile.
+  void forget(const std::string& id, const pending_request& request);
   void expect_expiry(const json::object& said);
   static asio::awaitable<void> refresh(std::shared_ptr<client_core> self);
-  void finish(const std::shared_ptr<pending_request>& request);
-  static asio::awaitable<void> say_goodbye(std::shared_ptr<websocket> to);
 
   // client_feeds.cpp: subscriptions.
   void ask(const std::shared_ptr<feed>& what);
@@ -131,10 +142,8 @@ class client_core : public std::enable_shared_from_this<client_core> {
   void give_gap(feed& what);
   void end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why);
   void end_all_feeds();
-  /// Not within this call: whoever waits may destroy anything.
-  void wake(feed_reader& who);
 
-  [[nodiscard]] std::string next_id() { return "s" + std::to_string(++last_id_); }
+  [[nodiscard]] std::string next_id() { return "s" + std::to_string(++last_number_); }
 
   const asio::any_io_executor executor_;
   const client_options options_;
@@ -145,20 +154,21 @@ class client_core : public std::enable_shared_from_this<client_core> {
   std::chrono::nanoseconds at_least_{0};  // before trying again, as the server asked
   std::string why_;
   std::shared_ptr<line> line_;
-  std::unique_ptr<alarm> waker_, fresh_token_;
+  std::unique_ptr<alarm> waker_, fresh_token_, welcome_limit_;
   asio::cancellation_signal give_up_;  // connecting
-  wake_slot sleeper_, closer_;
-  std::uint64_t last_id_ = 0;
-  std::map<std::string, std::shared_ptr<pending_request>, std::less<>> requests_;
-  std::deque<std::string> unsent_;  // of requests, in their order
+  happening slept_, ended_;
+  std::uint64_t last_number_ = 0;
+  std::multimap<std::string, std::shared_ptr<pending_request>, std::less<>> requests_;
   std::map<std::string, std::shared_ptr<feed>, std::less<>> feeds_;
   std::vector<std::shared_ptr<feed>> in_order_;  // as they were asked for
   std::deque<user_message> messages_;
   std::optional<stored_id> unacknowledged_;
   recent_ids seen_;
-  wake_slot message_slot_;
+  happening message_came_;
 };
 
+/// What a request is known by: its id, or what it acknowledges.
+[[nodiscard]] std::string id_of(const json::object& message);
 /// What the server refused a request with.
 [[nodiscard]] request_error to_error(const json::object& answer);
 [[nodiscard]] topic_position position_of(const json::object& message);

@@ -1,6 +1,6 @@
 #include "client/client_core.hpp"
+#include "connection/deadline_queue.hpp"
 
-#include <boost/asio/post.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
@@ -8,9 +8,7 @@
 namespace skein::detail {
 
 std::shared_ptr<feed_reader> client_core::subscribe(std::string channel, subscribe_options how) {
-  auto reader = std::make_shared<feed_reader>();
-  reader->owner = shared_from_this();
-  reader->channel = channel;
+  auto reader = std::make_shared<feed_reader>(shared_from_this(), channel, executor_);
   if (how.since) reader->taken = *how.since;
   if (stopping_) return reader;
   auto& known = feeds_[channel];
@@ -32,7 +30,7 @@ void client_core::unsubscribe(feed_reader& reader) {
   const auto from = std::exchange(reader.source, nullptr);
   if (!from) return;
   std::erase(from->readers, &reader);
-  wake(reader);
+  reader.changed.notify();
   if (!from->readers.empty()) return;
   feeds_.erase(from->channel);
   std::erase(in_order_, from);
@@ -45,8 +43,7 @@ asio::awaitable<std::optional<feed_item>> client_core::next(std::shared_ptr<feed
   while (reader->items.empty()) {
     if (reader->failure) std::rethrow_exception(std::exchange(reader->failure, nullptr));
     if (!reader->source) co_return std::nullopt;
-    const bool cancelled = co_await reader->slot.wait();
-    if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
+    co_await reader->changed.wait();
   }
   std::optional<feed_item> item{std::move(reader->items.front())};
   reader->items.pop_front();
@@ -98,7 +95,7 @@ void client_core::on_refused(const std::shared_ptr<feed>& what, const json::obje
     const auto again = weak.lock();
     if (again && welcomed_ && !again->live && again->asked.empty()) ask(again);
   });
-  what->again->set(options_.time->now() + error.retry_after);
+  what->again->set(deadline_after(options_.time->now(), error.retry_after));
 }
 
 void client_core::on_ended_by_server(const json::object& message) {
@@ -164,7 +161,7 @@ void client_core::give(feed_reader& to, feed_item item) {
     }
   }
   items.push_back(std::move(item));
-  wake(to);
+  to.changed.notify();
 }
 
 void client_core::end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why) {
@@ -175,16 +172,12 @@ void client_core::end_feed(const std::shared_ptr<feed>& what, const std::excepti
   for (auto* const reader : std::exchange(keep->readers, {})) {
     reader->source = nullptr;
     reader->failure = why;
-    wake(*reader);
+    reader->changed.notify();
   }
 }
 
 void client_core::end_all_feeds() {
   while (!in_order_.empty()) end_feed(in_order_.back(), nullptr);
-}
-
-void client_core::wake(feed_reader& who) {
-  if (who.slot.waiting()) asio::post(executor_, [reader = who.shared_from_this()] { reader->slot.wake(); });
 }
 
 }  // namespace skein::detail

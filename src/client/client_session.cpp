@@ -17,9 +17,6 @@ namespace {
 
 constexpr unsigned first_final_code = 4500;
 constexpr std::size_t max_depth = 64;
-// A token is renewed when so much of its life is left, and no later.
-constexpr int life_left = 5;  // one fifth
-constexpr std::chrono::milliseconds shortest_life{1000};
 
 double any_number() {
   static thread_local std::mt19937_64 engine{std::random_device{}()};
@@ -57,18 +54,6 @@ std::optional<json::object> object_in(const message& received) {
   return std::move(value.get_object());
 }
 
-std::exception_ptr connection_lost() {
-  return std::make_exception_ptr(boost::system::system_error{errc::connection_closed});
-}
-
-/// What a request is known by: its id, or what it acknowledges.
-std::string id_of(const json::object& message) {
-  const auto* const id = message.if_contains("id");
-  if (id == nullptr) return {};
-  if (id->is_string()) return {id->get_string().data(), id->get_string().size()};
-  return "ack " + json::serialize(*id);
-}
-
 /// Whether asking again would be answered in the same way.
 bool is_final(unsigned status, bool may_get_a_token) {
   if (status == 401) return !may_get_a_token;
@@ -93,22 +78,24 @@ topic_position position_of(const json::object& message) {
   return {std::string{epoch}, number};
 }
 
-request_error to_error(const json::object& answer) {
-  request_error error{std::string{text_of(answer, "code")}, std::string{text_of(answer, "message")}};
-  if (const auto* const wait = answer.if_contains("retry_after_ms"); wait != nullptr && wait->is_int64())
-    error.retry_after = std::chrono::milliseconds{std::max<std::int64_t>(0, wait->get_int64())};
-  return error;
-}
-
 client_core::client_core(asio::any_io_executor executor, client_options options)
-    : executor_(std::move(executor)), options_(with_defaults(std::move(options))) {}
+    : executor_(std::move(executor)),
+      options_(with_defaults(std::move(options))),
+      slept_(executor_),
+      ended_(executor_),
+      message_came_(executor_) {}
 
 // --- Its life ---
 
 void client_core::start() {
   running_ = true;
-  // Both go when the last connection has ended; until then there is somebody to ring for.
-  waker_ = options_.time->make_alarm(executor_, [this] { sleeper_.wake(); });
+  // They go when the last connection has ended; until then there is somebody to ring for.
+  waker_ = options_.time->make_alarm(executor_, [this] { slept_.notify(); });
+  welcome_limit_ = options_.time->make_alarm(executor_, [this] {
+    if (welcomed_ || !line_ || !line_->socket) return;
+    line_->late = true;
+    asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
+  });
   fresh_token_ = options_.time->make_alarm(
       executor_, [this] { asio::co_spawn(executor_, refresh(shared_from_this()), asio::detached); });
   asio::co_spawn(executor_, run(shared_from_this()),
@@ -126,13 +113,12 @@ void client_core::stop() {
   const bool conversing = line_ && line_->socket;
   if (conversing) asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
   for (auto& [id, request] : std::exchange(requests_, {})) {
-    request->failure = connection_lost();
-    finish(request);
+    lose(*request);
   }
-  asio::post(executor_, [self = shared_from_this(), conversing] {
-    if (!conversing) self->give_up_.emit(asio::cancellation_type::terminal);
-    self->message_slot_.wake();
-  });
+  message_came_.notify();
+  if (conversing) return;
+  asio::post(executor_,
+             [self = shared_from_this()] { self->give_up_.emit(asio::cancellation_type::terminal); });
 }
 
 asio::awaitable<void> client_core::say_goodbye(std::shared_ptr<websocket> to) {
@@ -142,7 +128,7 @@ asio::awaitable<void> client_core::say_goodbye(std::shared_ptr<websocket> to) {
 asio::awaitable<void> client_core::close() {
   const auto self = shared_from_this();
   stop();
-  if (running_) co_await closer_.wait();
+  while (running_) co_await ended_.wait();
 }
 
 asio::awaitable<void> client_core::run(std::shared_ptr<client_core> self) {
@@ -157,7 +143,8 @@ asio::awaitable<void> client_core::run(std::shared_ptr<client_core> self) {
   self->running_ = false;
   self->waker_->cancel();
   self->fresh_token_->cancel();
-  self->closer_.wake();
+  self->welcome_limit_->cancel();
+  self->ended_.notify();
 }
 
 void client_core::set_state(client_state now, std::string_view why) {
@@ -181,7 +168,10 @@ asio::awaitable<void> client_core::pause() {
   set_state(client_state::waiting, why_);
   if (stopping_) co_return;
   waker_->set(deadline_after(options_.time->now(), wait));
-  co_await sleeper_.wait();
+  try {
+    co_await slept_.wait();
+  } catch (const boost::system::system_error&) {  // it is to stop
+  }
 }
 
 asio::awaitable<client_core::verdict> client_core::connect_once() {
@@ -211,7 +201,9 @@ asio::awaitable<client_core::verdict> client_core::connect_once() {
 }
 
 asio::awaitable<client_core::verdict> client_core::converse() {
-  const auto socket = line_->socket;
+  const auto on = line_;
+  const auto socket = on->socket;
+  welcome_limit_->set(deadline_after(options_.time->now(), options_.request_timeout));
   for (;;) {
     auto received = co_await socket->read();
     if (!received) break;
@@ -225,14 +217,17 @@ asio::awaitable<client_core::verdict> client_core::converse() {
   }
   const auto& reason = socket->close_reason();
   const auto code = static_cast<unsigned>(reason.code);
-  why_ = std::to_string(code) + (reason.text.empty() ? "" : " " + reason.text);
-  co_return code >= first_final_code&& reason.by == closed_by::peer ? verdict::stay_away : verdict::come_back;
+  why_ = on->late ? "the server did not welcome in time"
+                  : std::to_string(code) + (reason.text.empty() ? "" : " " + reason.text);
+  const bool for_good = reason.by == closed_by::peer && code >= first_final_code;
+  co_return for_good ? verdict::stay_away : verdict::come_back;
 }
 
 void client_core::lose_connection() {
   line_ = nullptr;
   welcomed_ = false;
   fresh_token_->cancel();
+  welcome_limit_->cancel();
   for (const auto& each : in_order_) {
     each->live = false;
     each->asked.clear();
@@ -243,24 +238,25 @@ void client_core::lose_connection() {
     if (each.second->sent) lost.push_back(each.second);
     return each.second->sent;
   });
-  for (const auto& each : lost) {
-    each->failure = connection_lost();
-    finish(each);
-  }
+  for (const auto& each : lost) lose(*each);
 }
 
 // --- What the server says ---
 
 void client_core::on_welcome(const json::object& hello) {
   welcomed_ = true;
+  welcome_limit_->cancel();
   ++stats_.connections;
   expect_expiry(hello);
   for (const auto& each : in_order_) ask(each);
-  for (const auto& id : std::exchange(unsent_, {})) {
-    const auto found = requests_.find(id);
-    if (found == requests_.end()) continue;
-    found->second->sent = true;
-    send(found->second->text);
+  std::vector<pending_request*> unsent;
+  for (const auto& [id, request] : requests_) {
+    if (!request->sent) unsent.push_back(request.get());
+  }
+  std::ranges::sort(unsent, {}, &pending_request::number);
+  for (auto* const each : unsent) {
+    each->sent = true;
+    send(each->text);
   }
   set_state(client_state::connected, {});
 }
@@ -268,11 +264,12 @@ void client_core::on_welcome(const json::object& hello) {
 void client_core::on_message(json::object message) {
   const auto type = text_of(message, "type");
   if (const auto id = id_of(message); !id.empty()) {
-    if (const auto found = requests_.find(id); found != requests_.end()) {
+    // Of several with one id the first, as the server answers them.
+    if (const auto found = requests_.lower_bound(id); found != requests_.end() && found->first == id) {
       const auto request = found->second;
       requests_.erase(found);
       on_answer(*request, std::move(message));
-      finish(request);
+      finish(*request);
       return;
     }
     if (answers_a_feed(id, message)) return;
@@ -307,120 +304,7 @@ void client_core::on_message(json::object message) {
   }
   item.data = std::move(message);
   messages_.push_back(std::move(item));
-  if (message_slot_.waiting())
-    asio::post(executor_, [self = shared_from_this()] { self->message_slot_.wake(); });
-}
-
-void client_core::on_answer(pending_request& request, json::object answer) {
-  if (text_of(answer, "type") == "error") {
-    request.failure = std::make_exception_ptr(to_error(answer));
-  } else {
-    request.answer = std::move(answer);
-  }
-}
-
-// --- What it says to the server ---
-
-void client_core::send(std::string text) {
-  if (!line_ || !line_->socket) return;
-  line_->out.push_back(std::move(text));
-  if (std::exchange(line_->writing, true)) return;
-  asio::co_spawn(executor_, write_all(shared_from_this(), line_), asio::detached);
-}
-
-asio::awaitable<void> client_core::write_all(std::shared_ptr<client_core>, std::shared_ptr<line> to) {
-  while (!to->out.empty()) {
-    auto text = message::text(std::move(to->out.front()));
-    to->out.pop_front();
-    const auto what = co_await to->socket->write(std::move(text));
-    if (what == outcome::closed) break;
-  }
-  to->writing = false;
-}
-
-void client_core::finish(const std::shared_ptr<pending_request>& request) {
-  request->done = true;
-  request->limit->cancel();  // and not destroyed: it may be what rings
-  asio::post(executor_, [request] { request->slot.wake(); });
-}
-
-asio::awaitable<json::object> client_core::request(json::object fields) {
-  const auto self = shared_from_this();
-  if (stopping_) throw boost::system::system_error{errc::connection_closed};
-  const auto mine = std::make_shared<pending_request>();
-  // An acknowledgement's id is the message's, or several.
-  const auto* const own = fields.if_contains("id");
-  const bool acknowledges = text_of(fields, "type") == "ack" && own != nullptr;
-  if (!acknowledges) fields["id"] = next_id();
-  const auto id = id_of(fields);
-  mine->text = json::serialize(fields);
-  mine->limit = options_.time->make_alarm(executor_, [this, id, weak = std::weak_ptr{mine}] {
-    const auto late = weak.lock();
-    if (!late || late->done) return;
-    // The same message may have been acknowledged again meanwhile.
-    if (const auto found = requests_.find(id); found != requests_.end() && found->second == late)
-      requests_.erase(found);
-    late->failure = std::make_exception_ptr(boost::system::system_error{errc::timed_out});
-    finish(late);
-  });
-  mine->limit->set(deadline_after(options_.time->now(), options_.request_timeout));
-  requests_.insert_or_assign(id, mine);
-  if (welcomed_) {
-    mine->sent = true;
-    send(mine->text);
-  } else {
-    unsent_.push_back(id);
-  }
-  while (!mine->done) {
-    const bool cancelled = co_await mine->slot.wait();
-    if (!cancelled) continue;
-    requests_.erase(id);
-    throw boost::system::system_error{asio::error::operation_aborted};
-  }
-  if (mine->failure) std::rethrow_exception(mine->failure);
-  co_return std::move(mine->answer);
-}
-
-asio::awaitable<std::optional<user_message>> client_core::next_message() {
-  const auto self = shared_from_this();
-  if (const auto done = std::exchange(unacknowledged_, std::nullopt))
-    send(json::serialize(json::object{{"type", "ack"}, {"id", *done}}));
-  while (messages_.empty()) {
-    if (stopping_) co_return std::nullopt;
-    const bool cancelled = co_await message_slot_.wait();
-    if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
-  }
-  std::optional<user_message> item{std::move(messages_.front())};
-  messages_.pop_front();
-  if (options_.acknowledge) unacknowledged_ = item->id;
-  co_return item;
-}
-
-// --- Its token ---
-
-void client_core::expect_expiry(const json::object& said) {
-  const auto* const left = said.if_contains("expires_in_ms");
-  if (!options_.token || left == nullptr || !left->is_int64()) return;
-  const auto life = std::max(std::chrono::milliseconds{left->get_int64()}, shortest_life);
-  fresh_token_->set(deadline_after(options_.time->now(), life - life / life_left));
-}
-
-asio::awaitable<void> client_core::refresh(std::shared_ptr<client_core> self) {
-  const auto on = self->line_;
-  try {
-    auto token = co_await self->options_.token();
-    if (self->line_ != on || !self->welcomed_) co_return;
-    json::object fields{{"type", "refresh"}, {"token", token}};
-    const auto answer = co_await self->request(std::move(fields));
-    if (self->line_ != on) co_return;
-    ++self->stats_.refreshes;
-    self->expect_expiry(answer);
-    co_return;
-  } catch (const std::exception&) {
-    // Again in a moment: the connection ends when the token does, and the next one asks for a token, too.
-  }
-  if (self->line_ != on || self->stopping_) co_return;
-  self->fresh_token_->set(deadline_after(self->options_.time->now(), shortest_life));
+  message_came_.notify();
 }
 
 }  // namespace skein::detail

@@ -1,6 +1,7 @@
 // One of the translation units that include Beast: its WebSocket, as a client.
 
 #include "client/client_stream.hpp"
+#include "client/happening.hpp"
 #include "connection/deadline_queue.hpp"
 #include "wire/frame.hpp"
 #include "wire/web_address.hpp"
@@ -12,7 +13,6 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -36,31 +36,21 @@ using asio::ip::tcp;
 
 constexpr auto token = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t most_of_a_refusal = 4096;
+// What is read ahead of who takes it; then the server has to wait. As in a server's connections.
+constexpr std::size_t most_unread_messages = 64;
+constexpr std::size_t most_unread_bytes = std::size_t{256} * 1024;
+constexpr std::size_t read_at_once = std::size_t{64} * 1024;
 
-/// Coroutines wait for something that happens again and again.
-class happening {
- public:
-  explicit happening(const asio::any_io_executor& executor)
-      : timer_(executor, asio::steady_timer::time_point::max()) {}
-  void notify() { timer_.cancel(); }
-  asio::awaitable<void> wait() {
-    co_await timer_.async_wait(token);
-    const auto state = co_await asio::this_coro::cancellation_state;
-    if (state.cancelled() != asio::cancellation_type::none)
-      throw boost::system::system_error{asio::error::operation_aborted};
-  }
-
- private:
-  asio::steady_timer timer_;
-};
-
-/// The socket, what is queued for it, and how it ended. Kept by every operation under way.
+/// The socket, what has come and what is queued for it, and how it ended. Kept by every operation under way.
 class link : public std::enable_shared_from_this<link> {
  public:
   link(const asio::any_io_executor& executor, connect_options options)
       : options_(std::move(options)),
+        time_(options_.time ? options_.time : steady_clock()),
         context_(asio::ssl::context::tls_client),
         socket_(executor),
+        arrived_(executor),
+        taken_(executor),
         room_(executor),
         ended_(executor) {}
 
@@ -80,35 +70,46 @@ class link : public std::enable_shared_from_this<link> {
   asio::awaitable<void> reach(const web_address& to);
   asio::awaitable<void> shake_hands(const web_address& to);
   asio::awaitable<void> upgrade(const web_address& to);
+  void begin();
+  static asio::awaitable<void> read_all(std::shared_ptr<link> self);
+  asio::awaitable<error_code> read_message();
+  [[nodiscard]] bool inbox_full() const noexcept {
+    return inbox_.size() >= most_unread_messages || unread_bytes_ >= most_unread_bytes;
+  }
+  void look_after();
   void write_on();
-  static asio::awaitable<void> pump(std::shared_ptr<link> self);
+  static asio::awaitable<void> write_all(std::shared_ptr<link> self);
+  static asio::awaitable<void> say_goodbye(std::shared_ptr<link> self);
   void end(closed_by by, close_code code, std::string text);
   void end_with(error_code ec);
 
   const connect_options options_;
+  const std::shared_ptr<clock> time_;
   asio::ssl::context context_;
   ws::stream<client_stream, false> socket_;
-  boost::beast::flat_buffer arrived_;
+  boost::beast::flat_buffer buffer_;
+  std::deque<message> inbox_;
+  std::size_t unread_bytes_ = 0;
   std::deque<prepared_message> queue_;
-  happening room_, ended_;
+  happening arrived_, taken_, room_, ended_;
+  time_point heard_{}, asked_{};  // when the server was heard of last, and pinged
+  std::unique_ptr<alarm> heartbeat_;
   std::string subprotocol_;
   close_reason reason_;
-  bool open_ = false, closing_ = false, pumping_ = false, over_ = false;
+  bool open_ = false, closing_ = false, over_ = false;
+  bool writing_ = false, pinging_ = false, paused_ = false;
 };
 
 // --- The beginning ---
 
 asio::awaitable<void> link::connect(web_address to) {
   const auto self = shared_from_this();
-  asio::steady_timer limit{socket_.get_executor()};
   bool late = false;
-  limit.expires_at(deadline_after(std::chrono::steady_clock::now(), options_.handshake_timeout));
-  limit.async_wait([&late, weak = weak_from_this()](error_code ec) {
-    const auto mine = weak.lock();
-    if (ec || !mine) return;
+  const auto limit = time_->make_alarm(socket_.get_executor(), [this, &late] {
     late = true;
-    mine->cut();
+    cut();
   });
+  limit->set(deadline_after(time_->now(), options_.handshake_timeout));
   std::exception_ptr problem;
   try {
     co_await reach(to);
@@ -117,13 +118,13 @@ asio::awaitable<void> link::connect(web_address to) {
   } catch (...) {
     problem = std::current_exception();
   }
-  const bool in_time = limit.cancel() == 1 && !late;
-  if (!problem && in_time) {
-    open_ = true;
+  limit->cancel();
+  if (!problem && !late) {
+    begin();
     co_return;
   }
   cut();
-  if (!in_time) throw boost::system::system_error{errc::handshake_timeout};
+  if (late) throw boost::system::system_error{errc::handshake_timeout};
   std::rethrow_exception(problem);
 }
 
@@ -171,10 +172,8 @@ asio::awaitable<void> link::upgrade(const web_address& to) {
     if (!offered.empty()) request.set(http::field::sec_websocket_protocol, offered);
     for (const auto& [name, value] : options_.headers) request.insert(name, value);
   }));
-  const auto idle = options_.idle_timeout;
-  ws::stream_base::timeout times{ws::stream_base::none(), ws::stream_base::none(), idle.count() > 0};
-  if (idle.count() > 0) times.idle_timeout = idle;
-  socket_.set_option(times);
+  // The limits of time are the link's own: Beast's run even while nobody reads.
+  socket_.set_option(ws::stream_base::timeout{ws::stream_base::none(), ws::stream_base::none(), false});
   socket_.read_message_max(options_.max_message_bytes);
   socket_.auto_fragment(false);
 
@@ -192,24 +191,81 @@ asio::awaitable<void> link::upgrade(const web_address& to) {
 
 // --- Messages ---
 
+void link::begin() {
+  open_ = true;
+  heard_ = time_->now();
+  if (options_.idle_timeout.count() > 0) {
+    socket_.control_callback([this](ws::frame_type, boost::beast::string_view) { heard_ = time_->now(); });
+    heartbeat_ = time_->make_alarm(socket_.get_executor(), [this] { look_after(); });
+    heartbeat_->set(deadline_after(heard_, options_.idle_timeout / 2));
+  }
+  asio::co_spawn(socket_.get_executor(), read_all(shared_from_this()), asio::detached);
+}
+
+// Whether anybody reads or not: pings are answered, and a wait for a message can be given up.
+asio::awaitable<void> link::read_all(std::shared_ptr<link> self) {
+  while (!self->over_) {
+    while (self->open_ && self->inbox_full()) {
+      self->paused_ = true;
+      co_await self->taken_.wait();
+    }
+    self->paused_ = false;
+    self->heard_ = self->time_->now();
+    const auto ec = co_await self->read_message();
+    if (ec) self->end_with(ec);
+  }
+}
+
+asio::awaitable<error_code> link::read_message() {
+  do {
+    const auto [ec, n] = co_await socket_.async_read_some(buffer_, read_at_once, token);
+    if (ec) co_return ec;
+    heard_ = time_->now();
+  } while (!socket_.is_message_done());
+  const auto data = buffer_.cdata();
+  if (open_) {  // RFC 6455 section 1.4: what comes behind our close frame may be discarded
+    inbox_.emplace_back(socket_.got_text() ? opcode::text : opcode::binary,
+                        std::string{static_cast<const char*>(data.data()), data.size()});
+    unread_bytes_ += data.size();
+    arrived_.notify();
+  }
+  buffer_.consume(data.size());
+  if (buffer_.capacity() > read_at_once) buffer_.shrink_to_fit();
+  co_return error_code{};
+}
+
 asio::awaitable<std::optional<message>> link::read() {
   const auto self = shared_from_this();
-  if (over_) co_return std::nullopt;
-  const auto [ec, n] = co_await socket_.async_read(arrived_, token);
-  if (ec == asio::error::operation_aborted && open_) {
-    const auto state = co_await asio::this_coro::cancellation_state;
-    if (state.cancelled() != asio::cancellation_type::none) throw boost::system::system_error{ec};
+  while (inbox_.empty()) {
+    if (over_) co_return std::nullopt;
+    co_await arrived_.wait();
   }
-  if (ec) {
-    end_with(ec);
-    co_return std::nullopt;
+  std::optional<message> next{std::move(inbox_.front())};
+  inbox_.pop_front();
+  unread_bytes_ -= next->size();
+  if (paused_ && !inbox_full()) taken_.notify();
+  co_return next;
+}
+
+// Half of the time that the server may be silent has passed since it was heard of, or asked. It is not dead
+// before it was asked, however late this comes: its answer may be there, and nobody had the time to read it.
+void link::look_after() {
+  if (over_ || closing_) return;
+  const auto now = time_->now();
+  if (paused_) heard_ = now;  // what it says is not read
+  const auto half = options_.idle_timeout / 2;
+  if (asked_ > heard_) {
+    end(closed_by::transport, close_code::abnormal, "the server was not heard of in time");
+    return;
   }
-  const auto data = arrived_.cdata();
-  message got{socket_.got_text() ? opcode::text : opcode::binary,
-              std::string{static_cast<const char*>(data.data()), data.size()}};
-  arrived_.consume(data.size());
-  if (arrived_.capacity() > std::size_t{64} * 1024) arrived_.shrink_to_fit();
-  co_return got;
+  if (now - heard_ < half) {
+    heartbeat_->set(deadline_after(heard_, half));
+    return;
+  }
+  asked_ = now;
+  heartbeat_->set(deadline_after(now, options_.idle_timeout - half));
+  if (std::exchange(pinging_, true)) return;
+  socket_.async_ping({}, [self = shared_from_this()](error_code) { self->pinging_ = false; });
 }
 
 asio::awaitable<outcome> link::write(prepared_message what) {
@@ -222,11 +278,11 @@ asio::awaitable<outcome> link::write(prepared_message what) {
 }
 
 void link::write_on() {
-  if (std::exchange(pumping_, true)) return;
-  asio::co_spawn(socket_.get_executor(), pump(shared_from_this()), asio::detached);
+  if (std::exchange(writing_, true)) return;
+  asio::co_spawn(socket_.get_executor(), write_all(shared_from_this()), asio::detached);
 }
 
-asio::awaitable<void> link::pump(std::shared_ptr<link> self) {
+asio::awaitable<void> link::write_all(std::shared_ptr<link> self) {
   while (!self->queue_.empty() && !self->over_) {
     const auto one = self->queue_.front();
     self->socket_.text(one.is_text());
@@ -234,15 +290,14 @@ asio::awaitable<void> link::pump(std::shared_ptr<link> self) {
     const auto [ec, n] =
         co_await self->socket_.async_write(asio::buffer(payload.data(), payload.size()), token);
     if (ec) {
-      // Who reads finds out why; nobody may be reading.
-      if (!self->closing_) self->end_with(ec);
+      self->end_with(ec);
       self->queue_.clear();
       break;
     }
     self->queue_.pop_front();
     self->room_.notify();
   }
-  self->pumping_ = false;
+  self->writing_ = false;
   self->room_.notify();
 }
 
@@ -254,22 +309,25 @@ asio::awaitable<void> link::close(close_code code, std::string text) {
     throw std::invalid_argument{"close: this code is not sent"};
   if (!over_ && !std::exchange(closing_, true)) {
     open_ = false;
+    reason_ = {closed_by::local, code, std::string{cut_utf8(text, max_close_text)}};
     room_.notify();
-    asio::steady_timer limit{socket_.get_executor()};
-    limit.expires_at(deadline_after(std::chrono::steady_clock::now(), options_.close_timeout));
-    limit.async_wait([weak = weak_from_this()](error_code ec) {
-      const auto mine = weak.lock();
-      if (!ec && mine) mine->cut();
-    });
-    while (pumping_ && !over_) co_await room_.wait();
-    ws::close_reason farewell;
-    farewell.code = static_cast<std::uint16_t>(code);
-    const auto cut_text = cut_utf8(text, max_close_text);
-    farewell.reason.assign(cut_text.data(), cut_text.size());
-    co_await socket_.async_close(farewell, token);
-    end(closed_by::local, code, std::move(text));
+    taken_.notify();
+    asio::co_spawn(socket_.get_executor(), say_goodbye(self), asio::detached);
   }
   while (!over_) co_await ended_.wait();
+}
+
+// Goes on even if nobody waits for it any more.
+asio::awaitable<void> link::say_goodbye(std::shared_ptr<link> self) {
+  const auto limit = self->time_->make_alarm(self->socket_.get_executor(), [self] { self->cut(); });
+  limit->set(deadline_after(self->time_->now(), self->options_.close_timeout));
+  while (self->writing_ && !self->over_) co_await self->room_.wait();
+  const auto& [by, code, text] = self->reason_;
+  ws::close_reason farewell;
+  farewell.code = static_cast<std::uint16_t>(code);
+  farewell.reason.assign(text.data(), text.size());
+  co_await self->socket_.async_close(farewell, token);
+  self->end(by, code, {});
 }
 
 void link::cut() noexcept {
@@ -279,20 +337,16 @@ void link::cut() noexcept {
 void link::end(closed_by by, close_code code, std::string text) {
   open_ = false;
   if (std::exchange(over_, true)) return;
-  reason_ = {by, code, std::move(text)};
+  if (!closing_) reason_ = {by, code, std::move(text)};
+  if (heartbeat_) heartbeat_->cancel();
   cut();
-  room_.notify();
-  ended_.notify();
+  for (auto* const who : {&arrived_, &taken_, &room_, &ended_}) who->notify();
 }
 
 void link::end_with(error_code ec) {
-  open_ = false;
   if (ec == ws::error::closed) {
     const auto& said = socket_.reason();
-    end(closing_ ? closed_by::local : closed_by::peer, static_cast<close_code>(said.code),
-        {said.reason.data(), said.reason.size()});
-  } else if (closing_) {
-    end(closed_by::local, close_code::abnormal, {});
+    end(closed_by::peer, static_cast<close_code>(said.code), {said.reason.data(), said.reason.size()});
   } else if (ec == ws::error::message_too_big || ec == ws::error::buffer_overflow) {
     end(closed_by::local, close_code::message_too_big, ec.message());
   } else if (ec == ws::condition::protocol_violation) {

@@ -3,6 +3,7 @@
 #include "tls_server.hpp"
 #include "tokens.hpp"
 
+#include <skein/testing.hpp>
 #include <skein/websocket_client.hpp>
 
 #include <boost/asio/as_tuple.hpp>
@@ -15,6 +16,10 @@
 #include <boost/asio/write.hpp>
 
 #include <doctest/doctest.h>
+#include <openssl/evp.h>
+
+#include <array>
+#include <functional>
 
 namespace asio = boost::asio;
 using namespace skein::test;
@@ -72,7 +77,22 @@ std::string failure(const std::string& to, connect_options options = {}) {
   }
 }
 
-/// Listens, and says what it is told to.
+/// What a server answers this key with (RFC 6455 section 4.2.2).
+std::string accept_of(const std::string& key) {
+  const auto text = key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+  std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
+  unsigned size = 0;
+  EVP_Digest(text.data(), text.size(), hash.data(), &size, EVP_sha1(), nullptr);
+  std::array<unsigned char, 64> encoded{};
+  const auto length = EVP_EncodeBlock(encoded.data(), hash.data(), static_cast<int>(size));
+  return {encoded.begin(), encoded.begin() + length};
+}
+
+constexpr auto upgraded =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: {accept}\r\n\r\n";
+
+/// Listens, and says what it is told to. `{accept}` is what the client wants to see.
 class impostor {
  public:
   explicit impostor(std::string says) : says_(std::move(says)), acceptor_(context_, {tcp::v4(), 0}) {
@@ -101,7 +121,12 @@ class impostor {
     std::string got(4096, '\0');
     if (!says_.empty()) {
       co_await socket.async_read_some(asio::buffer(got), token);
-      co_await asio::async_write(socket, asio::buffer(says_), token);
+      auto says = says_;
+      if (const auto place = says.find("{accept}"); place != says.npos) {
+        const auto key = got.find("Sec-WebSocket-Key: ") + 19;
+        says.replace(place, 8, accept_of(got.substr(key, 24)));
+      }
+      co_await asio::async_write(socket, asio::buffer(says), token);
     }
     for (;;) {
       const auto [error, n] = co_await socket.async_read_some(asio::buffer(got), token);
@@ -116,6 +141,38 @@ class impostor {
   tcp::acceptor acceptor_;
   tcp::socket* open_ = nullptr;
   std::thread thread_;
+};
+
+/// A client's socket on a context that the test runs.
+struct afloat {
+  explicit afloat(std::string to, const std::function<void(connect_options&)>& change = {}) {
+    connect_options options;
+    options.time = time;
+    if (change) change(options);
+    asio::co_spawn(context, open(std::move(to), std::move(options)), asio::detached);
+    REQUIRE(until([&] { return socket != nullptr; }));
+  }
+  asio::awaitable<void> open(std::string to, connect_options options) {
+    socket = co_await skein::connect_websocket(std::move(to), std::move(options));
+  }
+  /// Runs the context until it is so.
+  bool until(const std::function<bool()>& so) {
+    const auto limit = std::chrono::steady_clock::now() + patience;
+    while (!so()) {
+      if (std::chrono::steady_clock::now() > limit) return false;
+      context.run_one_for(5ms);
+    }
+    return true;
+  }
+  template <class Task>
+  void start(Task task) {
+    asio::co_spawn(context, std::move(task), asio::detached);
+  }
+
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(context);
+  std::shared_ptr<skein::testing::virtual_clock> time = std::make_shared<skein::testing::virtual_clock>();
+  socket_ptr socket;
 };
 
 asio::awaitable<void> close_at_once(skein::connection& client) {
@@ -262,24 +319,163 @@ TEST_SUITE("websocket client") {
     CHECK(run(story(url(server), options)) == 1000);
   }
 
-  TEST_CASE("reading can be cancelled, and the connection with it") {
+  TEST_CASE("a wait for a message can be given up, and nothing is lost by it") {
     test_server server{quiet_options()};
-    asio::io_context context{1};
+    afloat client{url(server)};
     asio::cancellation_signal enough;
-    bool cancelled = false;
-    const auto story = [&](std::string to) -> asio::awaitable<void> {
-      auto socket = co_await skein::connect_websocket(std::move(to));
-      asio::post(context, [&] { enough.emit(asio::cancellation_type::terminal); });
+    std::string told;
+    const auto give_up = [&]() -> asio::awaitable<void> {
       try {
-        const auto got = co_await socket->read();
-        CHECK_FALSE(got);
+        const auto got = co_await client.socket->read();
+        told = got ? "a message" : "the end";
       } catch (const boost::system::system_error& e) {
-        cancelled = e.code() == asio::error::operation_aborted;
+        told = e.code() == asio::error::operation_aborted ? "given up" : e.what();
       }
     };
-    asio::co_spawn(context, story(url(server)), asio::bind_cancellation_slot(enough.slot(), asio::detached));
-    context.run_for(patience);
-    CHECK(cancelled);
+    for (int i = 0; i < 3; ++i) {
+      told.clear();
+      asio::co_spawn(client.context, give_up(), asio::bind_cancellation_slot(enough.slot(), asio::detached));
+      asio::post(client.context, [&] { enough.emit(asio::cancellation_type::terminal); });
+      CHECK(client.until([&] { return !told.empty(); }));
+      CHECK(told == "given up");
+    }
+    int echoes = 0;
+    const auto echo_ten = [&]() -> asio::awaitable<void> {
+      for (int i = 0; i < 10; ++i) co_await client.socket->write(message::text(std::to_string(i)));
+      for (int i = 0; i < 10; ++i) {
+        const auto got = co_await client.socket->read();
+        if (got && got->payload() == std::to_string(i)) ++echoes;
+      }
+    };
+    client.start(echo_ten());
+    CHECK(client.until([&] { return echoes == 10; }));
+  }
+
+  TEST_CASE("closing goes on, even if nobody waits for it any more") {
+    test_server server{quiet_options()};
+    afloat client{url(server)};
+    asio::cancellation_signal enough;
+    bool given_up = false;
+    const auto close = [&]() -> asio::awaitable<void> {
+      try {
+        co_await client.socket->close(close_code::going_away, "bye");
+      } catch (const boost::system::system_error&) {
+        given_up = true;
+      }
+    };
+    asio::co_spawn(client.context, close(), asio::bind_cancellation_slot(enough.slot(), asio::detached));
+    asio::post(client.context, [&] { enough.emit(asio::cancellation_type::terminal); });
+    CHECK(client.until([&] { return given_up; }));
+    CHECK(client.until([&] { return server.stats().open == 0; }));
+    REQUIRE(server.wait_for_closed(1));
+    CHECK(server.closed().front().reason.code == close_code::going_away);
+    CHECK(client.socket->close_reason().code == close_code::going_away);
+    CHECK(client.socket->close_reason().by == closed_by::local);
+  }
+
+  TEST_CASE("who only writes is not taken for dead, and answers pings") {
+    auto options = quiet_options();
+    const auto time = std::make_shared<skein::testing::virtual_clock>();
+    options.time = time;
+    options.limits.ping_interval = 25s;
+    test_server server{options};
+    afloat client{url(server)};
+    for (unsigned i = 1; i <= 4; ++i) {
+      client.time->advance(29'999ms);
+      client.context.poll();
+      CHECK(server.stats().pings_received == i - 1);
+      client.time->advance(1ms);
+      CHECK(client.until([&] { return server.stats().pings_received == i; }));
+      // The server asks as well, and is answered.
+      time->advance(25s);
+      CHECK(client.until([&] { return server.stats().pongs_received >= i; }));
+      CHECK(client.socket->is_open());
+    }
+  }
+
+  TEST_CASE("a server that says nothing any more is taken for dead") {
+    for (const auto last : {59'999ms, 60'000ms}) {
+      impostor silent{upgraded};
+      afloat client{silent.url()};
+      client.time->advance(30s);
+      client.context.poll();
+      CHECK(client.socket->is_open());
+      client.time->advance(last - 30s);
+      client.context.poll();
+      const bool dead = last == 60'000ms;
+      CHECK(client.socket->is_open() != dead);
+      CHECK(client.socket->close_reason().by == (dead ? closed_by::transport : closed_by::nobody));
+      if (dead) CHECK(client.socket->close_reason().code == close_code::abnormal);
+    }
+  }
+
+  TEST_CASE("a server that does not answer a close frame is left after a while") {
+    impostor silent{upgraded};
+    afloat client{silent.url()};
+    bool closed = false;
+    const auto close = [&]() -> asio::awaitable<void> {
+      co_await client.socket->close();
+      closed = true;
+    };
+    client.start(close());
+    client.context.poll();
+    client.time->advance(4'999ms);
+    client.context.poll();
+    CHECK_FALSE(closed);
+    client.time->advance(1ms);
+    CHECK(client.until([&] { return closed; }));
+    CHECK(client.socket->close_reason().by == closed_by::local);
+  }
+
+  TEST_CASE("what nobody takes holds the server up, and comes when somebody does") {
+    constexpr int count = 600;  // of 60 KB: more than the kernel keeps for both sides
+    test_server server{quiet_options()};
+    afloat client{url(server)};
+    int taken = 0;
+    const auto write_all = [&]() -> asio::awaitable<void> {
+      for (int i = 0; i < count; ++i)
+        co_await client.socket->write(message::text(std::to_string(i) + std::string(60'000, ' ')));
+    };
+    client.start(write_all());
+    REQUIRE(client.until([&] { return server.stats().queued_messages > 0; }));
+    const auto read_all = [&]() -> asio::awaitable<void> {
+      while (const auto got = co_await client.socket->read()) {
+        const auto number = std::to_string(taken) + " ";
+        if (got->payload().starts_with(number)) ++taken;
+      }
+    };
+    client.start(read_all());
+    CHECK(client.until([&] { return taken == count; }));
+    CHECK(server.stats().queued_messages == 0);
+  }
+
+  TEST_CASE("a server is not missed while nobody takes what it says") {
+    for (const int sent : {63, 64}) {
+      std::string all = upgraded;
+      for (int i = 0; i < sent; ++i) all += "\x81\x01x";
+      impostor wordy{all};
+      afloat client{wordy.url()};
+      for (int i = 0; i < 10; ++i) {
+        client.context.poll();
+        client.time->advance(30s);
+      }
+      client.context.poll();
+      CHECK(client.socket->is_open() == (sent == 64));
+    }
+  }
+
+  TEST_CASE("a context that ends takes with it whoever waits") {
+    test_server server{quiet_options()};
+    auto kept = std::make_shared<int>(1);
+    {
+      afloat client{url(server)};
+      client.start([](socket_ptr socket, std::shared_ptr<int>) -> asio::awaitable<void> {
+        const auto got = co_await socket->read();
+      }(std::move(client.socket), kept));
+      client.context.poll();
+      CHECK(kept.use_count() == 2);
+    }
+    CHECK(kept.use_count() == 1);
     REQUIRE(server.wait_for_closed(1));
   }
 

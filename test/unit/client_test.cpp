@@ -60,8 +60,10 @@ class script {
   }
   ~script() {
     client.reset();
-    settle();
+    if (!left_) settle();
   }
+  /// The context does nothing more.
+  void leave() { left_ = true; }
 
   void settle() { testing::settle(context); }
   void advance(duration by) {
@@ -170,6 +172,7 @@ class script {
   std::unique_ptr<skein::client> client;
 
  private:
+  bool left_ = false;
   std::map<mock_websocket*, std::size_t> looked_;
   std::map<client_subscription*, std::shared_ptr<result<std::optional<feed_item>>>> next_;
 };
@@ -567,6 +570,7 @@ TEST_SUITE("client") {
     f.goes(close_code::unauthorized);
     f.advance(200ms);
     CHECK(f.tokens == list{"token 1", "token 5"});
+    f.welcome();
     f.advance(1h);
     CHECK(f.sockets.size() == 2);
   }
@@ -649,6 +653,95 @@ TEST_SUITE("client") {
     CHECK(waits->error == "closed");
     CHECK(f.states == list{"connecting", "connected"});
     CHECK(f.taken(mine) == list{"end"});
+  }
+
+  TEST_CASE("a server that does not welcome in time is left, and asked again") {
+    script f;
+    f.advance(9'999ms);
+    CHECK(f.server().is_open());
+    f.advance(1ms);
+    CHECK_FALSE(f.server().is_open());
+    CHECK(f.states == list{"connecting", "waiting: the server did not welcome in time"});
+    f.advance(200ms);
+    REQUIRE(f.sockets.size() == 2);
+    f.welcome();
+    f.advance(1h);
+    CHECK(f.sockets.size() == 2);
+    CHECK(f.client->state() == client_state::connected);
+  }
+
+  TEST_CASE("requests without a connection wait for it in their order, and not longer than they may") {
+    script f;
+    auto early = f.start(f.client->request({{"type", "early"}}));
+    f.advance(5s);
+    std::vector<std::shared_ptr<script::result<json::object>>> waiting;
+    for (int i = 0; i < 12; ++i) waiting.push_back(f.start(f.client->request({{"type", "n"}, {"n", i}})));
+    f.advance(4s);
+    CHECK_FALSE(early->done);
+    f.goes();
+    f.advance(1s);
+    CHECK(early->error == "timed out");
+    f.welcome();
+    const auto asked = f.heard();
+    REQUIRE(asked.size() == 12);
+    for (int i = 0; i < 12; ++i) CHECK(asked[static_cast<std::size_t>(i)].at("n").as_int64() == i);
+  }
+
+  TEST_CASE("a message that is acknowledged twice is answered twice") {
+    script f;
+    f.welcome();
+    const auto acknowledge = [](skein::client& c) -> asio::awaitable<int> {
+      co_await c.acknowledge(11);
+      co_return 1;
+    };
+    auto one = f.start(acknowledge(*f.client));
+    auto two = f.start(acknowledge(*f.client));
+    f.says(R"({"type":"acked","id":11})");
+    CHECK(one->value);
+    CHECK_FALSE(two->done);
+    f.says(R"({"type":"error","id":11,"code":"not_found"})");
+    CHECK(two->error == "not_found");
+  }
+
+  TEST_CASE("times past reason are believed up to a year") {
+    script f{[](client_options& options) {
+      options.token = []() -> asio::awaitable<std::string> { co_return "t"; };
+    }};
+    f.welcome(R"("expires_in_ms":9223372036854775807)");
+    auto mine = f.client->subscribe("news");
+    f.settle();
+    f.answers(
+        R"({"type":"error","code":"too_many_requests","message":"","retry_after_ms":9223372036854775807})");
+    f.advance(24h * 365 * 4 / 5 - 1ms);
+    CHECK(f.heard().empty());
+    f.advance(1ms);
+    CHECK(f.heard_one().at("type") == "refresh");
+  }
+
+  TEST_CASE("a context that ends takes with it whoever waits on a client") {
+    auto kept = std::make_shared<int>(1);
+    {
+      script f;
+      f.welcome();
+      auto mine = f.follows("news");
+      const auto wait = [kept](auto task) -> asio::awaitable<void> {
+        const auto mine = kept;
+        co_await std::move(task);
+      };
+      const auto count = [&](long expected) {
+        f.settle();
+        CHECK(kept.use_count() == expected);
+      };
+      const auto base = kept.use_count();
+      asio::co_spawn(f.context, wait(mine.next()), asio::detached);
+      count(base + 1);
+      asio::co_spawn(f.context, wait(f.client->next_message()), asio::detached);
+      count(base + 2);
+      asio::co_spawn(f.context, wait(f.client->request(ping())), asio::detached);
+      count(base + 3);
+      f.leave();
+    }
+    CHECK(kept.use_count() == 1);
   }
 
   TEST_CASE("what a server should not say harms nobody") {
