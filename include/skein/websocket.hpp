@@ -4,7 +4,8 @@
 //
 // A `websocket` is used by the coroutine handler that was given it, on the executor that runs the handler.
 // `write` and `close` may be called from any coroutine on any thread; `read` has one caller at a time.
-// Implementations: the server's connections (connection.hpp), `testing::mock_websocket` (testing.hpp).
+// Implementations: the server's connections (connection.hpp), a client's (websocket_client.hpp),
+// `testing::mock_websocket` (testing.hpp).
 
 #include <skein/delivery.hpp>
 #include <skein/message.hpp>

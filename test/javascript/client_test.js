@@ -71,6 +71,8 @@ describe("connecting", () => {
       await f.welcome();
       await f.goes(code);
       assert.equal(f.client.state, final ? "closed" : "waiting");
+      await f.advance(200);
+      if (!final) await f.welcome();
       await f.advance(60_000);
       assert.equal(f.sockets.length, final ? 1 : 2);
     });
@@ -102,8 +104,33 @@ describe("connecting", () => {
     f.client.reconnect();
     await settle();
     assert.equal(f.sockets.length, 2);
+    await f.welcome();
     await f.advance(60_000);
     assert.equal(f.sockets.length, 2);
+  });
+
+  it("a server that does not welcome in time is left, and asked again", async () => {
+    const f = new Stage();
+    await f.advance(9_999);
+    assert.equal(f.socket.closed, null);
+    await f.advance(1);
+    assert.notEqual(f.sockets[0].closed, null);
+    assert.equal(f.states.at(-1), "waiting: the server did not welcome in time");
+    await f.advance(200);
+    assert.equal(f.sockets.length, 2);
+    await f.welcome();
+    await f.advance(60_000);
+    assert.equal(f.sockets.length, 2);
+    assert.equal(f.client.state, "connected");
+  });
+
+  it("a token that does not come is not waited for forever", async () => {
+    let asked = 0;
+    const f = new Stage({ token: () => (++asked === 1 ? new Promise(() => {}) : "t") });
+    await f.advance(10_000);
+    assert.equal(f.sockets.length, 0);
+    await f.advance(200);
+    assert.equal(f.sockets.length, 1);
   });
 
   it("an old connection has nothing to say any more", async () => {
@@ -489,6 +516,16 @@ describe("messages of the user", () => {
     assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
   });
 
+  it("acknowledged twice at once are acknowledged together", async () => {
+    const f = new Stage({ acknowledge: false });
+    await f.welcome();
+    const both = Promise.all([f.client.ack(11), f.client.ack(11)]);
+    await settle();
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+    await f.says({ type: "acked", id: 11 });
+    await both;
+  });
+
   it("can be acknowledged by hand", async () => {
     const f = new Stage({ acknowledge: false });
     await f.welcome();
@@ -560,8 +597,21 @@ describe("tokens", () => {
     await f.advance(1000);
     assert.equal(f.heard()[0].token, "t4");
     await f.goes();
+    await f.advance(200);
+    await f.welcome();
     await f.advance(3_600_000);
     assert.equal(f.sockets.length, 2);
+  });
+
+  it("that live longer than a timer can run are renewed when that has passed, and not at once", async () => {
+    const longest = 2 ** 31 - 1;
+    let n = 0;
+    const f = new Stage({ token: () => `t${++n}` });
+    await f.welcome({ expires_in_ms: 2 ** 40 });
+    await f.advance(longest - 1);
+    assert.deepEqual(f.heard(), []);
+    await f.advance(1);
+    assert.equal(f.heard()[0].token, "t2");
   });
 
   it("that cannot be had are a connection that cannot be made", async () => {

@@ -112,6 +112,8 @@ export interface ClientOptions {
   minPause?: number;
   maxPause?: number;
   steadyAfter?: number;
+  /** Milliseconds for the token, the connection and the server's welcome; then it tries again. */
+  connectTimeout?: number;
   /** Milliseconds until a request fails with `timed_out`. */
   requestTimeout?: number;
   /** Items of a subscription, and messages, not yet taken. */

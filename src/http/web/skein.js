@@ -14,6 +14,7 @@ const PROTOCOL = "skein.v1";
 const TOKEN_PREFIX = "skein.jwt.";
 const REMEMBERED_IDS = 4096;
 const SHORTEST_TOKEN_LIFE = 1000; // milliseconds
+const LONGEST_TIMER = 2 ** 31 - 1; // what is longer would ring at once
 
 const DEFAULTS = {
   token: undefined,
@@ -22,6 +23,7 @@ const DEFAULTS = {
   minPause: 200,
   maxPause: 20_000,
   steadyAfter: 10_000,
+  connectTimeout: 10_000,
   requestTimeout: 10_000,
   bufferSize: 4096,
   acknowledge: true,
@@ -323,7 +325,7 @@ export class Client extends Emitter {
   #ready = false; // may speak: the token has been accepted
   #failures = 0;
   #began = 0;
-  #timers = {}; // by what they are for: retry, token, silence
+  #timers = {}; // by what they are for: retry, welcome, token, silence
   #heard = 0;
   #pingMs = 0;
   #lastId = 0;
@@ -400,7 +402,8 @@ export class Client extends Emitter {
   async ack(messageId) {
     if (this.#closed) throw new SkeinError("closed", "the client is closed");
     this.#untaken.delete(messageId);
-    await this.#pending(this.#acks, messageId, { type: "ack", id: messageId });
+    const asked = this.#acks.get(messageId);
+    await (asked ? asked.answer : this.#pending(this.#acks, messageId, { type: "ack", id: messageId }));
   }
 
   /** Messages of the user's own. Each is acknowledged when the next one is asked for. */
@@ -443,6 +446,7 @@ export class Client extends Emitter {
     this.#setState("connecting", this.#reason);
     this.#began = this.#options.now();
     const attempt = (this.#socket = {}); // until there is a real one
+    this.#start("welcome", this.#options.connectTimeout, () => this.#lost("the server did not welcome in time"));
     let token;
     try {
       token = await this.#token();
@@ -556,6 +560,7 @@ export class Client extends Emitter {
 
   #welcomed(hello) {
     this.#ready = true;
+    this.#stop("welcome");
     this.#pingMs = hello.ping_ms > 0 ? hello.ping_ms : 0;
     this.#expectExpiry(hello);
     this.#listen();
@@ -615,7 +620,7 @@ export class Client extends Emitter {
   #remember(id) {
     this.#seen.add(id);
     this.#untaken.add(id);
-    if (this.#seen.size > REMEMBERED_IDS) this.#seen.delete(this.#seen.values().next().value);
+    if (this.#seen.size > REMEMBERED_IDS) this.#forget(this.#seen.values().next().value);
   }
   #forget(id) {
     this.#seen.delete(id);
@@ -653,7 +658,7 @@ export class Client extends Emitter {
   }
 
   #pending(among, id, fields) {
-    return new Promise((resolve, reject) => {
+    const answer = new Promise((resolve, reject) => {
       const over = (call) => (what) => {
         if (among.get(id) === request) among.delete(id);
         this._never(timer);
@@ -673,8 +678,11 @@ export class Client extends Emitter {
         request.fail(new SkeinError("timed_out", `no answer in ${this.#options.requestTimeout} ms`)),
       );
       among.set(id, request);
-      if (this.#ready) request.send();
     });
+    const request = among.get(id);
+    request.answer = answer;
+    if (this.#ready) request.send();
+    return answer;
   }
 
   // ---- its token
@@ -716,7 +724,7 @@ export class Client extends Emitter {
   }
 
   _later(ms, call) {
-    return this.#options.setTimeout(call, ms);
+    return this.#options.setTimeout(call, Math.min(ms, LONGEST_TIMER));
   }
   _never(timer) {
     if (timer !== null && timer !== undefined) this.#options.clearTimeout(timer);
