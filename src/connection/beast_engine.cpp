@@ -82,6 +82,8 @@ class beast_engine final : public protocol_engine {
     for (const auto& [field, value] : what.headers()) {
       // Checked before, in whatever way they were written; Beast knows only one.
       if (same_name(field, "Connection") || same_name(field, "Upgrade")) continue;
+      // Beast would answer 100 in front of 101, though nothing is to be continued (RFC 9110 section 10.1.1).
+      if (same_name(field, "Expect")) continue;
       if (same_name(field, "Sec-WebSocket-Extensions")) {
         offers += (offers.empty() ? "" : ", ") + readable_offers(value);
         continue;

@@ -3,6 +3,9 @@
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
+#include <cmath>
+
 namespace skein::detail {
 namespace {
 
@@ -20,6 +23,14 @@ std::uint64_t natural(const json::value& value, std::string_view name) {
   if (value.is_uint64()) return value.get_uint64();
   if (value.is_int64() && value.get_int64() >= 0) return static_cast<std::uint64_t>(value.get_int64());
   throw bad_field(name, "must be a whole number, 0 or more");
+}
+
+/// Boost.JSON reads 1e400 as infinity, and writes that as what is no JSON.
+bool all_finite(const json::value& what) {
+  if (const auto* const number = what.if_double()) return std::isfinite(*number);
+  if (const auto* const list = what.if_array()) return std::ranges::all_of(*list, all_finite);
+  const auto* const object = what.if_object();
+  return !object || std::ranges::all_of(*object, [](const auto& each) { return all_finite(each.value()); });
 }
 
 }  // namespace
@@ -40,6 +51,7 @@ json::object parse_request(const message& received, std::size_t max_depth) {
   auto value = json::parse(received.payload(), invalid, {}, options);
   if (invalid) throw bad("not JSON: " + invalid.message());
   if (!value.is_object()) throw bad("not a JSON object");
+  if (!all_finite(value)) throw bad("a number is too large");
   return std::move(value.get_object());
 }
 

@@ -1,130 +1,256 @@
-// A fuzz target: any bytes after the handshake, into a whole connection over memory: engine, limits, inbox,
-// send channel, heartbeat, closing handshake. Whatever comes, the answer is well-formed frames, and then the
-// end.
+// A fuzz target: what a peer may send once it is connected, cut anywhere, with a clock that moves and a
+// socket that fills up, through the whole connection over memory. Whatever it is, the connection ends once,
+// with a code that exists; what is written to it is well formed, in order, and within the send channel's
+// limits.
 //
-// An input: a byte of settings, and then steps: a byte that says what happens, and what belongs to it.
+// An input: a byte of settings, then steps: a byte that says what, and what it needs. See `step`.
 
-#include "memory_hub.hpp"
+#include "hub/hub.hpp"
+#include "server_frames.hpp"
+#include "testing/memory_transport.hpp"
+#include "world.hpp"
 
-#include <boost/asio/awaitable.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
-#include <algorithm>
-#include <chrono>
+#include <array>
+#include <stdexcept>
 
 namespace {
 
-using namespace std::chrono_literals;
 namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using skein::message;
 
-constexpr unsigned beast_bit = 1, compression_bit = 2, slow_bit = 4;
+constexpr std::size_t channel_messages = 8, channel_bytes = 4096, largest_sent = 2048;
+// In front of what the server itself sends, so that it is not taken for an echo.
+constexpr std::string_view own = "own:";
 
-asio::awaitable<void> echo(skein::connection& client) {
-  while (auto got = co_await client.read()) co_await client.write(std::move(*got));
-}
-
-/// Takes one message for each that it is told to.
-asio::awaitable<void> say_much(skein::connection& client) {
-  const std::string long_text(3000, 'x');
-  while (auto got = co_await client.read()) {
-    for (int i = 0; i < 3; ++i) {
-      auto what = skein::message::text(long_text);
-      const auto how = skein::delivery().drop();
-      co_await client.send(std::move(what), how);
-    }
-  }
-}
-
-skein::manager_options options_of(unsigned settings) {
+skein::manager_options options_of(bool beast, bool compression) {
   skein::manager_options options;
-  options.engine = (settings & beast_bit) != 0 ? skein::engine::beast : skein::engine::native;
-  options.limits.max_message_bytes = 4096;
-  options.limits.max_message_frames = 8;
+  options.engine = beast ? skein::engine::beast : skein::engine::native;
+  options.compression.enabled = compression;
+  options.compression.threshold = 16;
+  options.limits.max_message_bytes = 1000;
+  options.limits.max_message_frames = 6;
+  options.limits.ping_burst = 5;
+  options.limits.send_queue_messages = channel_messages;
+  options.limits.send_queue_bytes = channel_bytes;
+  options.limits.receive_queue_messages = 4;
+  options.limits.receive_queue_bytes = 1500;
   return options;
 }
 
-/// What the server has written is frames as a server's are, the last of which may not be whole.
-void check_frames(std::string_view bytes, bool compressed) {
-  while (bytes.size() >= 2) {
-    const auto first = static_cast<unsigned char>(bytes[0]);
-    const auto second = static_cast<unsigned char>(bytes[1]);
-    const auto opcode = first & 0x0fU;
-    fuzz::require((second & 0x80U) == 0, "a masked frame");
-    fuzz::require((first & 0x30U) == 0 && (compressed || (first & 0x40U) == 0), "a reserved bit");
-    fuzz::require((first & 0x80U) != 0, "a fragment");
-    fuzz::require(opcode == 1 || opcode == 2 || (opcode >= 8 && opcode <= 10), "an unknown opcode");
-    std::size_t size = second & 0x7fU;
-    std::size_t header = 2;
-    fuzz::require(opcode < 8 || size <= 125, "a long control frame");
-    if (size == 126) {
-      header = 4;
-      if (bytes.size() < header) return;
-      size = static_cast<std::size_t>(static_cast<unsigned char>(bytes[2])) << 8U |
-             static_cast<unsigned char>(bytes[3]);
-      fuzz::require(size > 125, "a length that is longer than it must be");
+fuzz::world& world_of(unsigned settings) {
+  static std::array<std::unique_ptr<fuzz::world>, 4> all;
+  auto& one = all[settings & 3U];
+  if (!one) one = std::make_unique<fuzz::world>(options_of((settings & 1U) != 0, (settings & 2U) != 0));
+  return *one;
+}
+
+/// What the handler and the peer know of each other.
+struct meeting {
+  explicit meeting(asio::io_context& context) : never(context, asio::steady_timer::time_point::max()) {}
+  std::vector<std::string> taken;  ///< of the echo, in order
+  std::size_t told = 0;            ///< of them, seen by the peer
+  asio::steady_timer never;
+  bool over = false;  ///< nobody waits for it any more
+};
+
+/// An echo that does what the first byte of a message says.
+asio::awaitable<void> answer(skein::connection& client, std::shared_ptr<meeting> with) {
+  while (auto got = co_await client.read()) {
+    const auto what = got->payload().empty() ? '\0' : got->payload().front();
+    if (got->payload().starts_with(own)) continue;
+    if (what == 'T') throw std::runtime_error{"as asked for"};
+    if (what == 'R') break;
+    if (what == 'C') co_await client.close(skein::close_code::policy_violation, "as asked for");
+    if (what == 'W' && !with->over) {
+      boost::system::error_code cancelled;
+      co_await with->never.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
     }
-    fuzz::require(size != 127, "a message that is too long");
-    if (bytes.size() < header + size) return;
-    if (opcode == 8) {
-      fuzz::require(size != 1, "half a close code");
-      if (size >= 2) {
-        const auto code = static_cast<unsigned>(static_cast<unsigned char>(bytes[2])) << 8U |
-                          static_cast<unsigned char>(bytes[3]);
-        fuzz::require(skein::is_sendable(static_cast<skein::close_code>(code)),
-                      "a close code that is not sent");
-      }
-      fuzz::require(bytes.size() == header + size, "something behind the close frame");
-    }
-    bytes.remove_prefix(header + size);
+    std::string payload{got->payload()};
+    const auto result = co_await client.write(std::move(*got));
+    if (result == skein::outcome::queued) with->taken.push_back(std::move(payload));
   }
 }
+
+class peer {
+ public:
+  peer(fuzz::world& in, unsigned settings)
+      : world_(in),
+        meeting_(std::make_shared<meeting>(in.context)),
+        frames_((settings & 2U) != 0 && (settings & 4U) != 0) {
+    auto& hub = dynamic_cast<skein::detail::hub&>(*world_.hub);
+    auto& shard = *hub.shards().front();
+    skein::request::header_list headers{{"Host", "localhost"},
+                                        {"Connection", "Upgrade"},
+                                        {"Upgrade", "websocket"},
+                                        {"Sec-WebSocket-Version", "13"},
+                                        {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}};
+    if ((settings & 4U) != 0) headers.emplace_back("Sec-WebSocket-Extensions", "permessage-deflate");
+    const skein::request opening{"GET", "/", headers, "memory"};
+    auto upgraded = skein::detail::accept_upgrade(opening, {}, shard.engine(), shard.engine_scratch());
+    pipe_ = std::make_shared<skein::testing::detail::memory_pipe>(shard.executor());
+    skein::detail::connection_parts parts;
+    parts.ticket = hub.shared()->admit();
+    parts.runs = std::make_shared<const skein::handler>(
+        [with = meeting_](skein::connection& client) { return answer(client, with); });
+    parts.request = opening;
+    parts.transport = skein::testing::detail::make_memory_transport(pipe_);
+    parts.engine = std::move(upgraded.engine);
+    other_end_ = shard.open("/", std::move(parts));
+    world_.settle();
+  }
+
+  void step(fuzz::reader& input) {
+    const auto what = input.byte();
+    switch (what & 7U) {
+      case 0: {
+        const auto size = input.byte();
+        send(input.bytes(size));
+        break;
+      }
+      case 1:
+        send_frame(input);
+        break;
+      case 2:
+        world_.advance(input.byte() * 20ms);
+        break;
+      case 3:
+        world_.advance(input.byte() * 1s);
+        break;
+      case 4:
+        read();
+        break;
+      case 5:
+        pipe_->capacity = input.byte() * std::size_t{20};
+        pipe_->notify();
+        break;
+      case 6:
+        send_from_server(input);
+        break;
+      default:
+        disturb(input);
+    }
+    if ((what & 0x80U) == 0) world_.settle();
+    const auto queued = other_end_->stats();
+    fuzz::require(queued.queued_messages <= channel_messages, "too many messages in a channel");
+    fuzz::require(queued.queued_bytes <= channel_bytes || queued.queued_messages == 1,
+                  "too many bytes in a channel");
+  }
+
+  void end() {
+    world_.settle();
+    // While a handler does not read nobody can be called dead.
+    meeting_->over = true;
+    meeting_->never.cancel();
+    world_.end_within(25s + 8s + 10s + 5s + 2s);
+    read();
+    // What stays in the pipe is behind what the socket had room for: a frame may have been cut.
+    const auto& why = world_.closed.front().reason;
+    if (frames_.close() && why.by == skein::closed_by::local)
+      fuzz::require(*frames_.close() == why.code, "another close code was written than the one reported");
+    fuzz::require(world_.closed.front().id == other_end_->id(), "somebody else has ended");
+    fuzz::require(!other_end_->is_open(), "what has ended is open");
+    fuzz::require(other_end_->stats().queued_messages == 0, "something is queued behind the end");
+  }
+
+ private:
+  void send(std::string_view bytes) {
+    if (pipe_->peer_gone || pipe_->vanished || pipe_->server_closed) return;
+    pipe_->to_server += bytes;
+    pipe_->notify();
+  }
+
+  void send_frame(fuzz::reader& input) {
+    const auto first = input.byte();
+    const auto payload = input.bytes(input.byte());
+    std::string frame{static_cast<char>(first)};
+    constexpr unsigned masked = 0x80;
+    if (payload.size() < 126) {
+      frame += static_cast<char>(masked | payload.size());
+    } else {
+      frame += static_cast<char>(masked | 126U);
+      frame += static_cast<char>(payload.size() >> 8U);
+      frame += static_cast<char>(payload.size() & 0xffU);
+    }
+    frame.append(4, static_cast<char>(first));
+    for (const char c : payload) frame += static_cast<char>(c ^ static_cast<char>(first));
+    send(frame);
+  }
+
+  void read() {
+    for (;;) {
+      const auto bytes = std::exchange(pipe_->to_peer, {});
+      pipe_->notify();
+      world_.settle();
+      if (bytes.empty()) break;
+      for (const auto& each : frames_.take(bytes)) {
+        if (each.payload().starts_with(own)) continue;
+        fuzz::require(meeting_->told < meeting_->taken.size(), "an echo of nothing");
+        fuzz::require(each.payload() == meeting_->taken[meeting_->told++], "the echo is out of order");
+      }
+    }
+  }
+
+  void send_from_server(fuzz::reader& input) {
+    const auto how = input.byte();
+    std::string payload{own};
+    payload.append(std::min<std::size_t>(input.byte() * std::size_t{10}, largest_sent), 'x');
+    skein::delivery delivery;
+    switch (how & 3U) {
+      case 0:
+        delivery.drop();
+        break;
+      case 1:
+        delivery.conflate((how & 4U) != 0 ? "a" : "b");
+        break;
+      default:
+        break;
+    }
+    other_end_->post_send(message::text(std::move(payload)), delivery);
+  }
+
+  void disturb(fuzz::reader& input) {
+    const auto how = input.byte();
+    switch (how & 3U) {
+      case 0:
+        pipe_->peer_gone = true;
+        pipe_->notify();
+        break;
+      case 1:
+        pipe_->vanished = true;
+        break;
+      case 2:
+        meeting_->never.cancel();
+        break;
+      default:
+        other_end_->post_close(static_cast<skein::close_code>(4000 + how), "as asked for");
+    }
+  }
+
+  fuzz::world& world_;
+  std::shared_ptr<meeting> meeting_;
+  fuzz::server_frames frames_;
+  std::shared_ptr<skein::testing::detail::memory_pipe> pipe_;
+  std::shared_ptr<skein::connection> other_end_;
+};
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size < 2) return 0;
-  const unsigned settings = data[0];
-  const bool compression = (settings & compression_bit) != 0;
-  fuzz::memory_hub where{options_of(settings)};
-  skein::request::header_list headers{{"Host", "x"}};
-  if (compression)
-    headers.emplace_back("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
-  const auto peer = skein::testing::connect(*where.hub, (settings & slow_bit) != 0 ? say_much : echo,
-                                            skein::request{"GET", "/", headers, "127.0.0.1:1"});
-  peer->answer_control(false);
-  std::string written;
-  std::string_view rest{reinterpret_cast<const char*>(data) + 1, size - 1};
-  while (!rest.empty()) {
-    const auto what = static_cast<unsigned char>(rest.front());
-    rest.remove_prefix(1);
-    switch (what >> 6U) {
-      case 0:
-      case 1: {  // so many bytes
-        const auto piece = rest.substr(0, what & 0x7fU);
-        peer->send_bytes(piece);
-        rest.remove_prefix(piece.size());
-        where.settle();
-        break;
-      }
-      case 2:  // time passes
-        where.advance((what & 0x3fU) * 200ms);
-        break;
-      default:
-        if ((what & 1U) != 0) {
-          written += peer->received_bytes();
-        } else {
-          peer->set_capacity((what & 0x3eU) * 64U);
-        }
-        where.settle();
-    }
+  fuzz::reader input{data, size};
+  const auto settings = input.byte();
+  auto& world = world_of(settings);
+  world.begin();
+  {
+    peer one{world, settings};
+    for (int steps = 0; !input.empty() && steps < 200; ++steps) one.step(input);
+    one.end();
   }
-  peer->set_capacity(1 << 20);
-  where.settle();
-  written += peer->received_bytes();
-  where.settle();
-  written += peer->received_bytes();
-  check_frames(written, compression);
-  peer->cut();
-  where.settle();
-  where.end_within(1min);
+  for (const auto& line : world.problems)
+    fuzz::require(line.find("as asked for") != std::string::npos, line.c_str());
   return 0;
 }

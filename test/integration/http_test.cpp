@@ -11,6 +11,18 @@ using skein::close_code;
 using skein::closed_by;
 namespace asio = boost::asio;
 
+namespace {
+
+/// What a careless endpoint makes of a request.
+asio::awaitable<skein::response> repeat_the_query(const skein::request& asked) {
+  skein::response reply;
+  reply.body = "done\n";
+  reply.headers.emplace_back("Location", asked.query("to").value_or(""));
+  co_return reply;
+}
+
+}  // namespace
+
 TEST_SUITE("HTTP") {
   TEST_CASE("the standard endpoints answer") {
     test_server server{quiet_options(), {}, with_standard_endpoints};
@@ -43,6 +55,15 @@ TEST_SUITE("HTTP") {
     CHECK(answer.status == 503);
     CHECK(answer.has("Retry-After"));
     CHECK(refused(server, skein::refusal_reason::draining) == 1);
+  }
+
+  TEST_CASE("a line end in a header's value begins no other header") {
+    test_server server{quiet_options(), {}, [](skein::server& one) { one.get("/repeat", repeat_the_query); }};
+    const auto answer = ask(server, get("/repeat?to=/%0d%0aSet-Cookie:%20a=b%0d%0a%0d%0abody"));
+    CHECK(answer.status == 200);
+    CHECK(answer.header("Location") == "/  Set-Cookie: a=b    body");
+    CHECK_FALSE(answer.has("Set-Cookie"));
+    CHECK(answer.body == "done\n");
   }
 
   TEST_CASE("HEAD is GET without the content") {

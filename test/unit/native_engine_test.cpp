@@ -170,6 +170,7 @@ TEST_SUITE("native engine") {
           "permessage-deflate; server_max_window_bits=10; client_max_window_bits=11"}},
         {{"Sec-WebSocket-Extensions", "x-unknown"}},
         {{"Sec-WebSocket-Protocol", "chat, superchat"}},
+        {{"Expect", "100-continue"}},
     };
     for (const auto& more : requests) {
       for (const bool compression : {false, true}) {

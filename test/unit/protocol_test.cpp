@@ -215,6 +215,26 @@ TEST_SUITE("protocol") {
     CHECK(code_of(nested(17)) == "bad_json");
   }
 
+  TEST_CASE("a number that is too large for a double reaches nobody") {
+    topic_rule open{"t"};
+    open.clients_publish = topic_publishers::everybody;
+    for (const std::string number : {"1e309", "-1e309", "1e99999"}) {
+      protocol_fixture f{rules({open})};
+      auto& client = f.welcomed();
+      auto& other = f.welcomed();
+      CHECK(f.ask(other, R"({"type":"subscribe","channel":"t"})").at("type") == "subscribed");
+      CHECK(code_of(f.ask(client, R"({"type":"ping","id":)" + number + "}")) == "bad_json");
+      CHECK(code_of(f.ask(client, R"({"type":"publish","channel":"t","data":{"a":[0,)" + number + "]}}")) ==
+            "bad_json");
+      CHECK(f.heard(other).empty());
+    }
+    protocol_fixture f{rules({open})};
+    auto& client = f.welcomed();
+    CHECK(f.ask(client, R"({"type":"publish","channel":"t","data":{"a":[1e308]}})").at("type") ==
+          "published");
+    CHECK(f.ask(client, R"({"type":"ping","id":-1e308})").at("id") == -1e308);
+  }
+
   TEST_CASE("info: 256 bytes, not 257") {
     protocol_fixture f;
     auto& client = f.welcomed();
