@@ -60,7 +60,11 @@ struct connection_impl::awaited_send final : outcome_sink,
     if (!result) finish(outcome);
   }
   void on_deadline(time_point) override {
-    if (result) return;
+    if (result) {
+      const auto keep = shared_from_this();
+      slot.wake();
+      return;
+    }
     if (in_channel) {
       finish(outcome::pending);
       return;
@@ -72,7 +76,12 @@ struct connection_impl::awaited_send final : outcome_sink,
   void finish(outcome outcome) {
     result = outcome;
     if (is_set()) owner->host_->remove_deadline(*this);
-    if (slot.waiting()) asio::post(resume_on, [keep = shared_from_this()] { keep->slot.wake(); });
+    if (!slot.waiting()) return;
+    try {
+      asio::post(resume_on, [keep = shared_from_this()] { keep->slot.wake(); });
+    } catch (...) {  // for want of memory: with the next deadline
+      owner->host_->set_deadline(*this, owner->host_->now());
+    }
   }
 
   std::shared_ptr<connection_impl> owner;
@@ -177,7 +186,7 @@ asio::awaitable<bool> connection_impl::close_here(close_code code, std::string t
   const auto resume_on = co_await asio::this_coro::executor;
   if (over()) co_return true;
   co_await suspend<void()>([this, &resume_on](auto handler) {
-    ending_->waiters.emplace_back(resume_on, resumption<void()>{std::move(handler)});
+    ending_->waiters.emplace_back(resume_on, std::make_shared<resumption<void()>>(std::move(handler)));
   });
   co_return true;
 }

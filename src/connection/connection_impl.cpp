@@ -41,6 +41,8 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
 }
 
 connection_impl::~connection_impl() {
+  // Its handler's end was lost: Asio had no memory to tell of it.
+  if (announced_ && !joined_) host_->on_joined(*this);
   ticket.release();
 }  // while the host is there
 
@@ -184,6 +186,7 @@ void connection_impl::on_part_done() {
   if (!over() || reading_ || writing_) return;
   announce_end();
   if (handler_done_) {
+    joined_ = true;
     host_->on_joined(*this);
     release();
   }
@@ -388,19 +391,41 @@ void connection_impl::end(bool reset) {
   }
   host_->remove_deadline(*this);
   // Not at once: whoever called may be in the middle of something.
-  asio::post(host_->executor(), [self = self()] {
-    self->tell_waiters();
-    self->reader_.wake();
-    self->room_.wake();
-  });
+  try {
+    asio::post(host_->executor(), [self = self()] { self->guarded([&] { self->tell_of_end(); }); });
+  } catch (...) {
+    tell_again();
+  }
+}
+
+void connection_impl::tell_of_end() {
+  const auto keep = self();
+  try {
+    tell_waiters();
+  } catch (...) {
+    tell_again();
+  }
+  room_.wake();
+  reader_.wake();
+}
+
+/// There was no memory to tell somebody of the end. The place in the queue is the one that the connection
+/// had.
+void connection_impl::tell_again() noexcept {
+  try {
+    host_->set_deadline(*this, host_->now());
+  } catch (...) {  // nor to ring at once: then with the next deadline of the shard
+  }
 }
 
 void connection_impl::tell_waiters() {
   if (waiting_) admit_waiting();  // nobody is admitted any more
   if (!ending_) return;
-  auto waiters = std::exchange(ending_->waiters, {});
-  for (auto& [executor, waiting] : waiters) {
-    asio::post(executor, [waiter = std::move(waiting)]() mutable { waiter(); });
+  auto& waiters = ending_->waiters;
+  while (!waiters.empty()) {
+    const auto& [executor, waiting] = waiters.back();
+    asio::post(executor, [waiter = waiting] { (*waiter)(); });
+    waiters.pop_back();
   }
 }
 
@@ -418,8 +443,12 @@ void connection_impl::force() {
 void connection_impl::lose(bool announce) noexcept {
   const auto keep = self();  // the frames that are destroyed here may be the last owners
   end(true);
-  tell_waiters();
+  try {
+    tell_waiters();
+  } catch (...) {  // they go with their contexts
+  }
   if (announce) announce_end();
+  joined_ = true;
   release();
   reader_.abandon();
   room_.abandon();
@@ -448,6 +477,10 @@ bool connection_impl::pong_may_be_unread(time_point now) const noexcept {
 }
 
 void connection_impl::on_deadline(time_point now) {
+  if (over()) {
+    guarded([this] { tell_of_end(); });
+    return;
+  }
   auto& counters = host_->counters;
   const auto& limits = host_->limits();
   if (!is_open()) {

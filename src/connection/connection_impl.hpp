@@ -173,7 +173,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   struct ending {
     skein::close_reason reason;
     time_point due;  // for the closing handshake to be over
-    std::vector<std::pair<asio::any_io_executor, resumption<void()>>> waiters;
+    std::vector<std::pair<asio::any_io_executor, std::shared_ptr<resumption<void()>>>> waiters;
   };
   class handler_end;
   class input_wait;
@@ -244,6 +244,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   void discard_waiting();
   void on_close_written();
   void end(bool reset = false);
+  void tell_of_end();
+  void tell_again() noexcept;
   void tell_waiters();
   void release() noexcept;
   void admit_waiting();
@@ -272,6 +274,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   bool writing_ = false;  // the write loop runs
   bool handler_done_ = false;
   bool announced_ = false;  // the host knows of the end
+  bool joined_ = false;     // or nobody counts it any more
   bool admitted_;
   std::uint8_t window_bits_;  // of what is sent compressed; 0: nothing is
   send_channel channel_;

@@ -74,8 +74,9 @@ void host::rearm() {
   const auto next = deadlines_.next();
   // An alarm that rings too early costs less than one that is set for every change.
   if (next >= armed_ || !alarm_) return;
+  armed_ = time_point::max();
+  alarm_->set(next);  // if there is no memory for it, the next deadline that is set tries again
   armed_ = next;
-  alarm_->set(next);
 }
 
 }  // namespace skein::detail

@@ -88,7 +88,13 @@ void presence_desk::leave(connection_impl& who, std::string_view topic) {
 void presence_desk::leave_all(connection_impl& who) noexcept {
   const auto known = members_.find(&who);
   if (known == members_.end()) return;
-  for (const auto& each : known->second) tell(each, who, false);
+  for (const auto& each : known->second) {
+    try {
+      tell(each, who, false);
+    } catch (...) {
+      shard_.problem("who leaves " + each.topic + " is not told: " + what_of(std::current_exception()));
+    }
+  }
   members_.erase(known);
 }
 

@@ -53,9 +53,8 @@ void shard::begin() {
 void shard::let_go(bool announce) noexcept {
   const auto keep = shared_from_this();  // the connections may be the last owners
   for (std::size_t place = 0; place < slots_.size(); ++place) {
-    if (auto* const who = slots_[place].registered) who->lose(announce);
+    if (auto* const who = std::exchange(slots_[place].who, nullptr)) who->lose(announce);
   }
-  for (auto* const who : std::exchange(lingering_, {})) who->lose(announce);
 }
 
 void shard::pulse::on_deadline(time_point now) {
@@ -69,6 +68,7 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   // What may fail for want of memory comes first, and leaves a place that is free.
   if (free_slots_.empty()) {
     slots_.emplace_back();
+    free_slots_.reserve(slots_.capacity());  // so that a place that becomes free can be noted without memory
     free_slots_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
   }
   const auto place = free_slots_.back();
@@ -81,7 +81,8 @@ std::shared_ptr<connection_impl> shard::open(std::string_view route, connection_
   parts.where = shared_from_this();
   auto opened = std::make_shared<connection_impl>(id, &*known, std::move(parts));
   if (opened->admitted() && !opened->user().user.empty()) users.add(*opened, opened->user().user);
-  entry.registered = opened.get();
+  entry.who = opened.get();
+  entry.ended = false;
   free_slots_.pop_back();
   counters.open.add();
   counters.total.add();
@@ -102,7 +103,7 @@ void shard::count_followers() noexcept {
 connection_impl* shard::find(connection_id id) const noexcept {
   const auto place = static_cast<std::size_t>(id >> shard_bits & ((1U << place_bits) - 1));
   if (place >= slots_.size()) return nullptr;
-  auto* candidate = slots_[place].registered;
+  auto* candidate = slots_[place].registered();
   return candidate && candidate->id() == id && candidate->admitted() ? candidate : nullptr;
 }
 
@@ -120,16 +121,17 @@ void shard::tell_opened(connection_impl& who) {
   }
 }
 
+std::size_t shard::place_of(const connection_impl& who) const noexcept {
+  return static_cast<std::size_t>(who.id() >> shard_bits & ((1U << place_bits) - 1));
+}
+
 void shard::on_ended(connection_impl& who) {
-  const auto place = static_cast<std::size_t>(who.id() >> shard_bits & ((1U << place_bits) - 1));
-  slots_[place].registered = nullptr;
+  slots_[place_of(who)].ended = true;
   followers.remove(who);
   count_followers();
   presence.leave_all(who);
   users.remove(who);
   if (who.catching_up != 0) let_go_of_held(who);
-  free_slots_.push_back(static_cast<std::uint32_t>(place));
-  lingering_.insert(&who);
   if (who.marked) {
     std::erase(marked_, &who);
     std::replace(flushing_.begin(), flushing_.end(), &who, static_cast<connection_impl*>(nullptr));
@@ -146,7 +148,9 @@ void shard::on_ended(connection_impl& who) {
 }
 
 void shard::on_joined(connection_impl& who) noexcept {
-  lingering_.erase(&who);
+  const auto place = place_of(who);
+  slots_[place].who = nullptr;
+  free_slots_.push_back(static_cast<std::uint32_t>(place));
   // In one order with `begin_drain`, which stores `draining` and then loads `alive`.
   if (shared_->alive.fetch_sub(1) == 1 && shared_->draining.load()) {
     shared_->on_all_joined();
@@ -244,11 +248,12 @@ void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* par
   // By place, because a predicate or an eviction may change the table.
   for (std::size_t place = 0; place < slots_.size(); ++place) {
     // The connections of a large shard are not in the cache, and each is touched in two steps.
-    if (place + 4 < slots_.size() && slots_[place + 4].registered) {
-      __builtin_prefetch(slots_[place + 4].registered->hot());
+    if (place + 4 < slots_.size() && slots_[place + 4].registered()) {
+      __builtin_prefetch(slots_[place + 4].registered()->hot());
     }
-    if (place + 2 < slots_.size() && slots_[place + 2].registered) slots_[place + 2].registered->prefetch();
-    auto* const to = slots_[place].registered;
+    if (place + 2 < slots_.size() && slots_[place + 2].registered())
+      slots_[place + 2].registered()->prefetch();
+    auto* const to = slots_[place].registered();
     if (to && accepts(*to, how, route)) offer_to(*to, frame, how.policy(), key, part);
   }
 }
@@ -277,7 +282,7 @@ void shard::deliver_to_audience(frame_block* frame, const delivery& how, const s
 std::exception_ptr shard::for_each(const std::function<void(connection&)>& visit) {
   std::exception_ptr first;
   for (std::size_t place = 0; place < slots_.size(); ++place) {
-    auto* const who = slots_[place].registered;
+    auto* const who = slots_[place].registered();
     if (!who || !who->admitted()) continue;
     try {
       visit(*who);
@@ -302,7 +307,7 @@ void shard::drainer::on_deadline(time_point now) {
   // The shards' shares, rounded down, add up to the whole, rounded down (Hermite's identity).
   const auto due = static_cast<std::size_t>(elapsed.count() * rate / shards + owner.index_ / shards);
   while (next < owner.slots_.size() && (rate == 0 || closed < due)) {
-    auto* const who = owner.slots_[next++].registered;
+    auto* const who = owner.slots_[next++].registered();
     if (!who || !who->is_open()) continue;
     who->begin_close(closed_by::local, close_code::going_away, {});
     ++closed;
@@ -312,17 +317,13 @@ void shard::drainer::on_deadline(time_point now) {
 
 void shard::force_all() {
   for (std::size_t place = 0; place < slots_.size(); ++place) {
-    if (auto* const who = slots_[place].registered) who->force();
+    if (auto* const who = slots_[place].registered()) who->force();
   }
 }
 
 void shard::cancel_handlers() {
   for (std::size_t place = 0; place < slots_.size(); ++place) {
-    if (auto* const who = slots_[place].registered) who->cancel_handler();
-  }
-  const std::vector<connection_impl*> ended{lingering_.begin(), lingering_.end()};
-  for (auto* const who : ended) {
-    if (lingering_.contains(who)) who->cancel_handler();
+    if (auto* const who = slots_[place].who) who->cancel_handler();
   }
 }
 

@@ -122,9 +122,12 @@ class shard : public host, public std::enable_shared_from_this<shard> {
 
  private:
   struct slot {
-    connection_impl* registered = nullptr;
+    connection_impl* who = nullptr;
     std::uint32_t generation = 0;
+    bool ended = false;  // but its handler has not
+    [[nodiscard]] connection_impl* registered() const noexcept { return ended ? nullptr : who; }
   };
+  [[nodiscard]] std::size_t place_of(const connection_impl& who) const noexcept;
   struct pulse final : deadline_entry {
     explicit pulse(shard& s) : owner(s) {}
     void on_deadline(time_point now) override;
@@ -159,7 +162,6 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   unsigned index_;
   std::vector<slot> slots_;
   std::vector<std::uint32_t> free_slots_;
-  std::set<connection_impl*> lingering_;  // ended, but their handlers have not
   std::set<std::string, std::less<>> routes_;
   std::vector<connection_impl*> marked_;
   std::vector<connection_impl*> flushing_;

@@ -6,6 +6,8 @@
 #include <skein/topics.hpp>
 #include <skein/users.hpp>
 
+#include <boost/asio/detached.hpp>
+
 #include <doctest/doctest.h>
 
 #include <cstddef>
@@ -126,5 +128,40 @@ TEST_SUITE("out of memory" * doctest::skip(!counting::counts)) {
       CHECK(f.closed.size() == 2);
       return failed;
     });
+  }
+
+  TEST_CASE("whoever waits for the end of a connection is told of it") {
+    int checked = 0;
+    each_failing([&](std::size_t n) {
+      fixture f;
+      bool closed = false;
+      bool left = false;
+      auto& peer = f.connect([&](connection& client) -> asio::awaitable<void> {
+        const std::shared_ptr<void> leaves{nullptr, [&](void*) { left = true; }};
+        while (const auto got = co_await client.read()) {
+        }
+      });
+      f.closed.reserve(8);
+      f.problems.reserve(8);
+      const auto close = [&]() -> asio::awaitable<void> {
+        co_await peer.other_end()->close();
+        closed = true;
+      };
+      asio::co_spawn(f.context, close(), asio::detached);
+      f.settle();
+      peer.cut();
+      counting::let_fail(n);
+      const bool failed = run_failing(f);
+      f.advance(std::chrono::minutes{1});
+      // A strand of Asio's that finds no memory for its first handler never runs again.
+      const auto alive = f.start(f.hub->broadcast(text("x")));
+      if (!*alive) return failed;
+      CHECK_MESSAGE(closed, "close waits for ever: ", n);
+      CHECK_MESSAGE(left, "the handler waits for ever: ", n);
+      CHECK(f.hub->stats().active == 0);
+      ++checked;
+      return failed;
+    });
+    CHECK(checked > 3);
   }
 }
