@@ -725,7 +725,7 @@ TEST_SUITE("client") {
       f.welcome();
       auto mine = f.follows("news");
       const auto wait = [kept](auto task) -> asio::awaitable<void> {
-        const auto mine = kept;
+        const auto held = kept;
         co_await std::move(task);
       };
       const auto count = [&](long expected) {
