@@ -290,7 +290,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::unique_ptr<ending> ending_;
 
   heartbeat heartbeat_;
-  token_bucket ping_budget_;
+  ping_budget ping_budget_;
   time_point drained_at_{};  // when everything had been read, in times when the handler is slow
   time_point stalled_since_{};
   time_point message_due_ = time_point::max();

@@ -74,16 +74,16 @@ class heartbeat {
   bool awaiting_ = false;
 };
 
-/// How many events are allowed: `rate` a second on average, `burst` at once; rate zero: any number.
-struct rate_limit {
+/// How many pings are allowed: `rate` a second on average, `burst` at once; rate zero: any number.
+struct ping_limit {
   std::uint32_t rate = 0;
   std::uint32_t burst = 0;
 };
 
-/// Plain state; `now` is passed in.
-class token_bucket {
+/// A token bucket in eight bytes, because each connection has one.
+class ping_budget {
  public:
-  [[nodiscard]] bool take(time_point now, const rate_limit& limit) noexcept {
+  [[nodiscard]] bool take(time_point now, const ping_limit& limit) noexcept {
     if (limit.rate == 0) return true;
     if (limit.burst == 0) return false;
     const std::chrono::nanoseconds each{1'000'000'000 / limit.rate};

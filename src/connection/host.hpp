@@ -88,7 +88,7 @@ class host {
   [[nodiscard]] const connection_limits& limits() const noexcept { return options_.limits; }
   [[nodiscard]] const channel_limits& channel() const noexcept { return channel_; }
   [[nodiscard]] const heartbeat_times& beats() const noexcept { return beats_; }
-  [[nodiscard]] const rate_limit& pings() const noexcept { return pings_; }
+  [[nodiscard]] const ping_limit& pings() const noexcept { return pings_; }
 
   shard_counters counters;
 
@@ -145,7 +145,7 @@ class host {
   engine_options engine_;
   channel_limits channel_;
   heartbeat_times beats_;
-  rate_limit pings_;
+  ping_limit pings_;
   deadline_queue deadlines_;
   std::unique_ptr<alarm> alarm_;
   std::optional<detail::poller> poller_;

@@ -56,8 +56,16 @@ asio::awaitable<error_code> http_stream::write_to(byte_stream& to, std::string_v
 }
 
 asio::awaitable<error_code> http_stream::wait(asio::socket_base::wait_type what) {
+  if (cancelled_) co_return asio::error::operation_aborted;
   const auto [ec] = co_await socket_.async_wait(what, asio::as_tuple(asio::use_awaitable));
+  if (cancelled_) co_return asio::error::operation_aborted;
   co_return ec;
+}
+
+void http_stream::cancel() noexcept {
+  cancelled_ = true;
+  error_code ignored;
+  socket_.cancel(ignored);
 }
 
 void http_stream::shutdown_send() noexcept {

@@ -17,8 +17,7 @@
 
 namespace skein::detail {
 
-/// Used on the socket's executor. One operation at a time; `socket().cancel()` ends it with
-/// `operation_aborted`.
+/// Used on the socket's executor. One operation at a time; `cancel` ends it with `operation_aborted`.
 class http_stream {
  public:
   /// `tls` may be null.
@@ -27,6 +26,10 @@ class http_stream {
   http_stream& operator=(const http_stream&) = delete;
 
   [[nodiscard]] asio::ip::tcp::socket& socket() noexcept { return socket_; }
+  /// Ends the operation under way, and every further one until they are allowed again: what the socket was
+  /// waiting for may just have come, and an operation waits more than once.
+  void cancel() noexcept;
+  void allow() noexcept { cancelled_ = false; }
   /// Null without TLS.
   [[nodiscard]] const tls_session* tls() const noexcept { return tls_.get(); }
 
@@ -66,6 +69,7 @@ class http_stream {
   asio::ip::tcp::socket socket_;
   socket_bytes plain_{socket_};
   std::unique_ptr<tls_session> tls_;
+  bool cancelled_ = false;
 };
 
 }  // namespace skein::detail

@@ -1,5 +1,6 @@
 #include "connection/wake_slot.hpp"
 #include "http/first_message.hpp"
+#include "http/http_stream.hpp"
 #include "http/server_core.hpp"
 #include "http/session.hpp"
 
@@ -80,7 +81,7 @@ class listener : public std::enable_shared_from_this<listener> {
     asio::post(shard_->executor(), [self = shared_from_this()] {
       error_code ignored;
       self->acceptor_.close(ignored);
-      for (auto* const socket : *self->idle_) socket->cancel(ignored);
+      for (auto* const each : *self->idle_) each->cancel();
       self->room_.wake();
     });
   }

@@ -68,7 +68,7 @@ class session {
         certificates_(server_->certificates()),
         stream_(std::move(socket), certificates_ ? certificates_->make_session() : nullptr),
         idle_(std::move(idle)),
-        deadline_(*shard_, stream_.socket(), *idle_),
+        deadline_(*shard_, stream_, *idle_),
         counted_(server_->hub->handshaking) {}
 
   asio::awaitable<void> run() {

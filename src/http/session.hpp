@@ -12,8 +12,10 @@
 
 namespace skein::detail {
 
+class http_stream;
+
 /// The sessions of one listener that wait for a request: those that a stop may end at once.
-using idle_sessions = std::set<asio::ip::tcp::socket*>;
+using idle_sessions = std::set<http_stream*>;
 
 /// Answers requests until the peer leaves, a request asks for an end, or a request is upgraded: then the
 /// socket goes to a connection. Completes when the session has ended; the connection lives on.

@@ -2,6 +2,7 @@
 
 // What may end an HTTP session while it waits: the time, and a server that stops.
 
+#include "http/http_stream.hpp"
 #include "http/session.hpp"
 
 #include <boost/asio/cancellation_signal.hpp>
@@ -11,48 +12,48 @@
 
 namespace skein::detail {
 
-/// While it lives, a server that stops ends what the socket waits for.
+/// While it lives, a server that stops ends what the stream waits for.
 class idle_mark {
  public:
   idle_mark() noexcept = default;
-  idle_mark(idle_sessions& among, asio::ip::tcp::socket& socket) : among_(&among), socket_(&socket) {
-    among.insert(&socket);
+  idle_mark(idle_sessions& among, http_stream& stream) : among_(&among), stream_(&stream) {
+    among.insert(&stream);
   }
   ~idle_mark() {
-    if (among_ != nullptr) among_->erase(socket_);
+    if (among_ != nullptr) among_->erase(stream_);
   }
   idle_mark(const idle_mark&) = delete;
   idle_mark& operator=(const idle_mark&) = delete;
 
  private:
   idle_sessions* among_ = nullptr;
-  asio::ip::tcp::socket* socket_ = nullptr;
+  http_stream* stream_ = nullptr;
 };
 
 /// What reading a request may take in all, and what writing an answer may: set once for each and not again,
 /// whatever arrives meanwhile.
 class session_deadline final : public deadline_entry {
  public:
-  session_deadline(shard& where, asio::ip::tcp::socket& socket, idle_sessions& idle) noexcept
-      : where_(where), socket_(socket), idle_(idle) {}
+  session_deadline(shard& where, http_stream& stream, idle_sessions& idle) noexcept
+      : where_(where), stream_(stream), idle_(idle) {}
   void start(std::chrono::nanoseconds limit) {
     passed_ = false;
+    stream_.allow();
     where_.set_deadline(*this, deadline_after(where_.now(), limit));
   }
   void stop() noexcept { where_.remove_deadline(*this); }
   [[nodiscard]] bool passed() const noexcept { return passed_; }
-  [[nodiscard]] idle_mark idle() { return {idle_, socket_}; }
+  [[nodiscard]] idle_mark idle() { return {idle_, stream_}; }
   [[nodiscard]] asio::cancellation_slot slot() noexcept { return signal_.slot(); }
   void on_deadline(time_point) override {
     passed_ = true;
-    error_code ignored;
-    socket_.cancel(ignored);
+    stream_.cancel();
     signal_.emit(asio::cancellation_type::terminal);
   }
 
  private:
   shard& where_;
-  asio::ip::tcp::socket& socket_;
+  http_stream& stream_;
   idle_sessions& idle_;
   asio::cancellation_signal signal_;
   bool passed_ = false;

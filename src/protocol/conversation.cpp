@@ -66,12 +66,16 @@ conversation::failure conversation::current_failure() {
     return {e.code(), e.what(), e.field(), {}, e.counts()};
   } catch (const request_error& e) {
     return {e.code, e.what(), {}, e.retry_after};
-  } catch (const boost::system::system_error& e) {
-    if (e.code() == asio::error::operation_aborted) throw;
-    return {"internal_error", e.what(), {}, {}, request_refusal::weight::none, true};
   } catch (const std::exception& e) {
     return {"internal_error", e.what(), {}, {}, request_refusal::weight::none, true};
   }
+}
+
+/// A failure may be that of something else that was cancelled, and is no reason to end; or the handler is.
+asio::awaitable<void> conversation::stop_if_cancelled() {
+  const auto state = co_await asio::this_coro::cancellation_state;
+  if (state.cancelled() != asio::cancellation_type::none)
+    throw boost::system::system_error{asio::error::operation_aborted};
 }
 
 asio::awaitable<void> conversation::welcome() {
@@ -86,6 +90,7 @@ asio::awaitable<void> conversation::welcome() {
     problem = current_failure();
   }
   if (!problem) co_return;
+  co_await stop_if_cancelled();
   report(client_, "messages of " + client_.user().user + ": not replayed: " + problem->text);
   co_await client_.write(error_answer(nullptr, "store_unavailable", "stored messages cannot be read now"));
 }
@@ -113,6 +118,7 @@ asio::awaitable<void> conversation::run() {
       problem = current_failure();
     }
     if (!problem) continue;
+    co_await stop_if_cancelled();
     const bool more = co_await go_on_after(std::move(*problem), id);
     if (!more) co_return;
   }
@@ -313,14 +319,21 @@ asio::awaitable<void> conversation::refresh(const json::object& request, const j
 
 asio::awaitable<void> conversation::end_what_is_not_allowed() {
   const std::vector<std::string> all{channels_.begin(), channels_.end()};
+  std::exception_ptr error;
   for (const auto& channel : all) {
-    const bool may = co_await is_allowed(topic_action::subscribe, channel);
+    bool may = false;  // unless somebody says so
+    try {
+      may = co_await is_allowed(topic_action::subscribe, channel);
+    } catch (...) {
+      error = std::current_exception();
+    }
     if (may) continue;
     protocol_->denied.fetch_add(1, std::memory_order_relaxed);
     channels_.erase(channel);
     co_await protocol_->topics->unsubscribe(client_, channel);
     co_await client_.write(subscription_ended(channel, "not_allowed"));
   }
+  if (error) std::rethrow_exception(error);
 }
 
 const std::array<conversation::request_kind, 9> conversation::answered{{

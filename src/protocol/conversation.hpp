@@ -45,6 +45,7 @@ class conversation {
     bool unexpected = false;
   };
   static failure current_failure();
+  static asio::awaitable<void> stop_if_cancelled();
 
   asio::awaitable<void> welcome();
   /// Whether the conversation goes on after a request that was not done.

@@ -308,6 +308,34 @@ TEST_SUITE("TLS handshake") {
     CHECK(serves(server, made));
   }
 
+  TEST_CASE("a byte of TLS that comes in the very turn of the deadline gains no time") {
+    tls_fixture made;
+    asio::io_context context{2};
+    const auto time = std::make_shared<skein::testing::virtual_clock>();
+    auto options = quiet_options();
+    options.shards = 1;
+    options.time = time;
+    const auto hub = skein::make_manager(context.get_executor(), options);
+    auto where = made.server_options();
+    where.port = 0;
+    skein::server serving{hub, where};
+    serving.start();
+    raw_client peer{serving.port()};
+    while (hub->stats().handshaking == 0) context.run_one();
+    context.poll();
+    const auto other = skein::testing::connect(*hub, echo);
+    asio::post(other->other_end()->executor(), [&] {
+      time->advance(5s);      // the deadline waits for the end of this function,
+      peer.send("\x16\x03");  // and this stands behind it
+      std::thread{[&context] { context.poll(); }}.join();
+    });
+    CHECK(eventually([&] {
+      context.poll();
+      return hub->stats().handshaking == 0;
+    }));
+    CHECK(hub->stats().tls.timed_out == 1);
+  }
+
   TEST_CASE("TLS and the first request share one deadline, to the nanosecond") {
     tls_fixture made;
     const auto time = std::make_shared<skein::testing::virtual_clock>();

@@ -191,10 +191,10 @@ TEST_SUITE("heartbeat") {
   }
 }
 
-TEST_SUITE("token_bucket") {
+TEST_SUITE("ping_budget") {
   TEST_CASE("it gives the burst at once, then the rate") {
-    token_bucket bucket;
-    const rate_limit limit{10, 50};
+    ping_budget bucket;
+    const ping_limit limit{10, 50};
     const auto now = zero + 1h;
     for (int i = 0; i < 50; ++i) CHECK(bucket.take(now, limit));
     CHECK(!bucket.take(now, limit));
@@ -207,7 +207,7 @@ TEST_SUITE("token_bucket") {
   }
 
   TEST_CASE("a rate of zero allows everything") {
-    token_bucket bucket;
-    for (int i = 0; i < 1000; ++i) CHECK(bucket.take(zero, rate_limit{0, 0}));
+    ping_budget bucket;
+    for (int i = 0; i < 1000; ++i) CHECK(bucket.take(zero, ping_limit{0, 0}));
   }
 }

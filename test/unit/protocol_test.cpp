@@ -370,6 +370,11 @@ TEST_SUITE("protocol") {
               throw no;
               co_return;
             })
+        .on("give_up",
+            [](connection&, const json::object&) -> asio::awaitable<void> {
+              throw boost::system::system_error{asio::error::operation_aborted};  // of something else
+              co_return;
+            })
         .on("break", [](connection&, const json::object&) -> asio::awaitable<void> {
           throw std::logic_error{"secret details"};
           co_return;
@@ -386,6 +391,8 @@ TEST_SUITE("protocol") {
     CHECK(broken.at("message") == "the server failed");
     REQUIRE(f.problems.size() == 1);
     CHECK(f.problems[0].find("secret details") != std::string::npos);
+    CHECK(code_of(f.ask(client, R"({"type":"give_up"})")) == "internal_error");
+    CHECK(f.ask(client, R"({"type":"ping"})").at("type") == "pong");
     CHECK_THROWS_AS(
         f.protocol->on("publish",
                        [](connection&, const json::object&) -> asio::awaitable<void> { co_return; }),

@@ -35,6 +35,7 @@ struct tokens_fixture {
     with.protocol.authorize = authorize_by_claim();
     return with;
   }
+  [[nodiscard]] protocol_fixture::parts all_parts() const { return parts(tokens); }
   std::shared_ptr<token_authenticator> make() const {
     token_options options;
     options.keys.push_back(jwt_test::public_key_for(jwt_algorithm::hs256));
@@ -162,5 +163,33 @@ TEST_SUITE("protocol: tokens") {
     protocol_fixture without;
     auto& other = without.welcomed("ada");
     CHECK(without.ask(other, R"({"type":"refresh","token":"x"})").at("code") == "not_available");
+  }
+
+  TEST_CASE("rights that cannot be asked after a refresh are none") {
+    bool broken = false;
+    auto with = tokens_fixture{}.all_parts();
+    with.protocol.authorize = [&](const connection&, topic_action, std::string) -> asio::awaitable<bool> {
+      if (broken) throw std::runtime_error{"the directory is down"};
+      co_return true;
+    };
+    protocol_fixture f{std::move(with)};
+    identity who;
+    who.user = "ada";
+    f.peers.push_back(testing::connect(*f.hub, f.protocol->handler(), {}, who));
+    f.settle();
+    auto& client = *f.peers.back();
+    f.heard(client);
+    for (const std::string channel : {"news", "orders.1"})
+      REQUIRE(f.ask(client, R"({"type":"subscribe","channel":")" + channel + "\"}").at("type") ==
+              "subscribed");
+    broken = true;
+    f.say(client, refresh(token_of("ada", 60, "")));
+    const auto said = f.heard(client);
+    REQUIRE(said.size() == 3);
+    CHECK(said[0].at("type") == "unsubscribed");
+    CHECK(said[1].at("type") == "unsubscribed");
+    CHECK(said[2].at("code") == "internal_error");
+    f.publish("news", "1");
+    CHECK(f.heard(client).empty());
   }
 }
