@@ -238,8 +238,9 @@ class topics {
   [[nodiscard]] virtual topics_stats stats() const = 0;
 };
 
-/// The topics of a manager that `make_manager` made, which they keep. Throws `std::invalid_argument` for any
-/// other manager, for one that has topics already, and for an option that is not allowed.
+/// The topics of a manager that `make_manager` made, which they keep. Subscriptions end with them. Throws
+/// `std::invalid_argument` for any other manager, for one that has topics already, and for an option that is
+/// not allowed.
 [[nodiscard]] std::shared_ptr<topics> make_topics(const std::shared_ptr<manager>& of,
                                                   topics_options options = {});
 

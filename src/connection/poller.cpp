@@ -56,6 +56,11 @@ void poller::dispatch() {
   std::array<epoll_event, batch> events;
   const int count = ::epoll_wait(watched_.native_handle(), events.data(), batch, 0);
   if (count <= 0) return;
+  // What is left of it when somebody throws is reported again.
+  struct forget {
+    std::span<epoll_event>& what;
+    ~forget() { what = {}; }
+  } const at_the_end{found_};
   found_ = std::span{events}.first(static_cast<std::size_t>(count));
   while (!found_.empty()) {
     const auto event = found_.front();

@@ -77,16 +77,33 @@ class listener : public std::enable_shared_from_this<listener> {
                    });
   }
 
-  void stop() {
-    asio::post(shard_->executor(), [self = shared_from_this()] {
+  void stop() { asio::post(shard_->executor(), stop_order{shared_from_this()}); }
+
+ private:
+  /// Carried out on the executor; if its context goes without having run it, what is left of the accept loop
+  /// is let go: it keeps the listener, which keeps it while it waits.
+  class stop_order {
+   public:
+    explicit stop_order(std::shared_ptr<listener> whose) noexcept : self_(std::move(whose)) {}
+    stop_order(stop_order&&) noexcept = default;
+    stop_order& operator=(stop_order&&) = delete;
+    ~stop_order() {
+      if (!self_) return;
+      self_->room_.abandon();
+      self_->rest_.over.abandon();
+    }
+    void operator()() {
+      const auto self = std::exchange(self_, nullptr);
       error_code ignored;
       self->acceptor_.close(ignored);
       for (auto* const each : *self->idle_) each->cancel();
       self->room_.wake();
-    });
-  }
+    }
 
- private:
+   private:
+    std::shared_ptr<listener> self_;
+  };
+
   /// A pause of the accept loop, by the shard's own clock.
   struct pause final : deadline_entry {
     wake_slot over;
@@ -96,7 +113,6 @@ class listener : public std::enable_shared_from_this<listener> {
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self) {
     const auto shards = self->server_->hub->shard_count;
     const auto most = std::max<std::size_t>(1, self->server_->options.max_handshakes / shards);
-    pause rest;
     while (!self->server_->stopping.load(std::memory_order_relaxed)) {
       if (self->sessions_ >= most) {
         co_await self->room_.wait();
@@ -109,8 +125,8 @@ class listener : public std::enable_shared_from_this<listener> {
         self->report(ec);
         if (self->turn_away()) continue;
         // Accepting again at once would fail a million times a second.
-        self->shard_->set_deadline(rest, self->shard_->now() + accept_pause);
-        co_await rest.over.wait();
+        self->shard_->set_deadline(self->rest_, self->shard_->now() + accept_pause);
+        co_await self->rest_.over.wait();
         continue;
       }
       self->serve(std::move(socket));
@@ -159,6 +175,7 @@ class listener : public std::enable_shared_from_this<listener> {
   time_point silent_until_ = time_point::min();
   std::size_t sessions_ = 0;
   wake_slot room_;  // the accept loop, for a session to end
+  pause rest_;
 };
 
 namespace {

@@ -33,6 +33,9 @@ class follower_index {
   bool remove(const connection_impl& who, std::string_view pattern);
   /// Ends all subscriptions of a connection.
   void remove(const connection_impl& who) noexcept;
+  void clear() noexcept {
+    while (!subscribers_.empty()) remove(*subscribers_.begin()->first);
+  }
 
   /// Puts everybody who follows the topic behind what is in `found`, each once.
   void match(std::string_view topic, std::vector<connection_impl*>& found);

@@ -98,6 +98,11 @@ void presence_desk::leave_all(connection_impl& who) noexcept {
   members_.erase(known);
 }
 
+void presence_desk::clear() noexcept {
+  members_.clear();
+  gatherings_.clear();
+}
+
 std::string_view presence_desk::info_of(const connection_impl& who, std::string_view topic) const noexcept {
   const auto known = members_.find(&who);
   if (known == members_.end()) return {};

@@ -43,6 +43,8 @@ class presence_desk {
             std::string info);
   void leave(connection_impl& who, std::string_view topic);
   void leave_all(connection_impl& who) noexcept;
+  /// Nobody is on any topic, and nobody is told: the topics have gone.
+  void clear() noexcept;
   /// What the subscription was given; empty if there is none.
   [[nodiscard]] std::string_view info_of(const connection_impl& who, std::string_view topic) const noexcept;
 

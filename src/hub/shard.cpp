@@ -98,6 +98,16 @@ void shard::count_followers() noexcept {
   write(topic_counts.topics, followers.topics());
 }
 
+bool shard::serve_topics(std::uint64_t number) noexcept {
+  if (number < topics_number_) return false;
+  if (number == topics_number_) return true;
+  topics_number_ = number;
+  followers.clear();
+  presence.clear();
+  count_followers();
+  return true;
+}
+
 connection_impl* shard::find(connection_id id) const noexcept {
   const auto place = static_cast<std::size_t>(id >> shard_bits & ((1U << place_bits) - 1));
   if (place >= slots_.size()) return nullptr;

@@ -44,6 +44,7 @@ struct hub_shared {
   } tls;
   std::atomic<bool> draining{false};
   std::atomic<bool> has_topics{false};
+  std::atomic<std::uint64_t> topics_made{0};
   std::atomic<bool> envelope_wanted{false};  // somebody has spoken the JSON protocol
   std::atomic<bool> stopped{false};          // the shards' threads have ended
   std::function<void()> on_all_joined;  // while draining, when `alive` has come to zero; any shard's thread
@@ -92,6 +93,9 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   /// Which connections are whose.
   follower_index users{follower_index::names::plain};
   void count_followers() noexcept;
+  /// Topics are numbered in the order in which they were made: those of the manager's earlier ones are
+  /// forgotten. False if these are earlier ones themselves.
+  bool serve_topics(std::uint64_t number) noexcept;
   struct {
     counter subscriptions, subscribers, topics, refused;
   } topic_counts;  // read by any thread
@@ -170,6 +174,7 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   std::uint64_t marks_ = 0;       // ever made
   std::uint64_t marks_seen_ = 0;  // at the last look
   unsigned looks_ = 0;
+  std::uint64_t topics_number_ = 0;  // whose `followers` these are
   bool turn_posted_ = false;
   std::atomic<duration::rep> beat_{0};
   pulse pulse_{*this};

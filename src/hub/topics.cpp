@@ -23,7 +23,7 @@ subscribed add_follower(shard& where, const topics_core& core, connection_impl& 
     where.topic_counts.refused.add();
     return subscribed::invalid;
   }
-  if (!who.is_open()) return subscribed::closed;
+  if (!who.is_open() || !where.serve_topics(core.number)) return subscribed::closed;
   if (index.has(who, pattern)) return subscribed::already;
   if (index.count(who) >= core.options.max_subscriptions) {
     where.topic_counts.refused.add();
@@ -87,7 +87,13 @@ void publish_unawaited(const std::shared_ptr<shard>& owner, std::shared_ptr<topi
 class hub_topics final : public topics {
  public:
   hub_topics(const hub& of, topics_options options) : core_(make_core(of, std::move(options))) {}
-  ~hub_topics() override { core_->shared->has_topics = false; }
+  ~hub_topics() override {
+    // Not even if others are made at once, and used before this has run, do they have our followers.
+    for (const auto& one : core_->shards) {
+      one->post([one, next = core_->number + 1] { one->serve_topics(next); });
+    }
+    core_->shared->has_topics = false;
+  }
 
   asio::awaitable<subscribed> subscribe(connection& who, std::string pattern) override {
     const auto mine = own(who, *core_->shared);
@@ -137,7 +143,7 @@ class hub_topics final : public topics {
       const auto owner = core->owner_of(topic);
       auto task =
           publish_in_order(owner, core, *rule.history, std::move(topic), std::move(what), std::move(how));
-      if (owner->running_here()) co_return co_await std::move(task);
+      // Also if the owner is here: what cannot be cancelled is a coroutine of its own, not the caller.
       co_return co_await run_on(*owner, std::move(task), std::move(report));
     }
     auto whom = followers_of(*core, std::move(topic), what, report.position);

@@ -24,6 +24,7 @@ struct topics_core {
   const topics_options options;
   const std::shared_ptr<const presence_board> board;
   const topic_rule no_rule{};
+  const std::uint64_t number = ++shared->topics_made;  ///< among those that the manager has had
 
   std::atomic<std::uint64_t> publications{0}, unkept{0}, recovered{0}, not_recovered{0}, replayed{0};
 

@@ -149,7 +149,7 @@ class hub_users final : public users {
       require(!user.empty(), "send: nobody can have a stored message");
       const auto owner = core->owner_of(user);
       auto task = store_and_send(owner, core, std::move(user), std::move(what), std::move(how));
-      if (owner->running_here()) co_return co_await std::move(task);
+      // Also if the owner is here: what cannot be cancelled is a coroutine of its own, not the caller.
       co_return co_await run_on(*owner, std::move(task), std::move(report));
     }
     auto whom = connections_of(*core, std::move(user), what, 0);

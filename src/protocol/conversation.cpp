@@ -319,21 +319,24 @@ asio::awaitable<void> conversation::refresh(const json::object& request, const j
 
 asio::awaitable<void> conversation::end_what_is_not_allowed() {
   const std::vector<std::string> all{channels_.begin(), channels_.end()};
-  std::exception_ptr error;
   for (const auto& channel : all) {
-    bool may = false;  // unless somebody says so
+    bool may = false;
+    std::optional<failure> problem;
     try {
       may = co_await is_allowed(topic_action::subscribe, channel);
     } catch (...) {
-      error = std::current_exception();
+      problem = current_failure();
     }
     if (may) continue;
-    protocol_->denied.fetch_add(1, std::memory_order_relaxed);
+    if (problem) co_await stop_if_cancelled();
+    // Whoever cannot be asked has not said yes: the old token's rights are gone.
+    if (problem) report(client_, "rights to " + channel + ": " + problem->text);
+    if (!problem) protocol_->denied.fetch_add(1, std::memory_order_relaxed);
+    const std::string code{problem ? "internal_error" : "not_allowed"};
     channels_.erase(channel);
     co_await protocol_->topics->unsubscribe(client_, channel);
-    co_await client_.write(subscription_ended(channel, "not_allowed"));
+    co_await client_.write(subscription_ended(channel, code));
   }
-  if (error) std::rethrow_exception(error);
 }
 
 const std::array<conversation::request_kind, 9> conversation::answered{{

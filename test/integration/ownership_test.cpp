@@ -111,6 +111,32 @@ TEST_SUITE("ownership") {
     CHECK(comes(gone));
   }
 
+  TEST_CASE("a context that goes takes along the listener that waited for room among its sessions") {
+    std::weak_ptr<int> left;
+    std::optional<raw_client> peer;
+    {
+      asio::io_context context{1};
+      skein::manager_options options;
+      options.shards = 1;
+      auto hub = skein::make_manager(context.get_executor(), options);
+      auto where = on_any_port();
+      where.max_handshakes = 1;
+      auto held = std::make_shared<int>(1);
+      left = held;
+      {
+        skein::server serving{hub, where};
+        serving.route("/", [held = std::move(held)](skein::connection& who) { return read_on(who); });
+        serving.start();
+        peer.emplace(serving.port());
+        while (hub->stats().handshaking == 0) context.run_one();
+        context.poll();
+      }
+      hub.reset();
+      CHECK(!left.expired());
+    }
+    CHECK(left.expired());
+  }
+
   TEST_CASE("an HTTP session may outlive the manager, if that was embedded") {
     asio::io_context context{1};
     skein::manager_options options;

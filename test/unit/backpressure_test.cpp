@@ -101,6 +101,25 @@ TEST_SUITE("senders that wait") {
     for (std::size_t i = 0; i < 9; ++i) CHECK(got[i].payload()[0] == static_cast<char>('a' + i));
   }
 
+  TEST_CASE("who could go on writing lets the others have their turn after eight writes") {
+    fixture f{without_timeouts()};
+    auto& peer = f.connect();
+    peer.set_capacity(1);
+    constexpr std::size_t all = 700;
+    for (std::size_t i = 0; i < all; ++i) peer.other_end()->post_send(text(std::string(1'100, 'x')));
+    f.settle();
+    REQUIRE(f.hub->stats().queued_messages == all);
+    const auto before = f.hub->stats().writes;
+    peer.set_capacity(std::size_t{1} << 20U);
+    f.context.restart();
+    while (f.hub->stats().writes == before) REQUIRE(f.context.poll_one() == 1);
+    CHECK(f.hub->stats().writes == before + 8);
+    CHECK(f.hub->stats().queued_messages > 0);
+    f.settle();
+    CHECK(f.hub->stats().queued_messages == 0);
+    CHECK(peer.received().size() == all);
+  }
+
   TEST_CASE("a message that is written at once settles its sender, and the connection is let go") {
     std::weak_ptr<connection> connection_left;
     std::optional<outcome> answer;

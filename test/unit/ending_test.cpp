@@ -1,6 +1,7 @@
 // How managers, shards and connections end, and what callbacks may do meanwhile.
 
 #include "hub/broadcast.hpp"
+#include "hub/hub.hpp"
 #include "hub/shard.hpp"
 #include "hub_fixture.hpp"
 #include "testing/memory_transport.hpp"
@@ -9,10 +10,27 @@
 #include <boost/asio/cancellation_signal.hpp>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 
 using namespace hub_test;
 
 namespace {
+
+/// A connection but for its transport.
+detail::connection_parts parts_of(detail::shard& where) {
+  const request opening{"GET",
+                        "/",
+                        {{"Host", "localhost"},
+                         {"Connection", "Upgrade"},
+                         {"Upgrade", "websocket"},
+                         {"Sec-WebSocket-Version", "13"},
+                         {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}},
+                        "memory"};
+  detail::connection_parts parts;
+  parts.runs = std::make_shared<const handler>(ignore);
+  parts.engine = detail::accept_upgrade(opening, {}, where.engine(), where.engine_scratch()).engine;
+  return parts;
+}
 
 /// A shard whose thread never runs, as one whose thread was halted in the middle of something.
 struct halted_shard {
@@ -22,17 +40,7 @@ struct halted_shard {
     shard = detail::thread_shard::make(shared, 0);
   }
   std::shared_ptr<detail::connection_impl> open() {
-    const request opening{"GET",
-                          "/",
-                          {{"Host", "localhost"},
-                           {"Connection", "Upgrade"},
-                           {"Upgrade", "websocket"},
-                           {"Sec-WebSocket-Version", "13"},
-                           {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}},
-                          "memory"};
-    detail::connection_parts parts;
-    parts.runs = std::make_shared<const handler>(ignore);
-    parts.engine = detail::accept_upgrade(opening, {}, shard->engine(), shard->engine_scratch()).engine;
+    auto parts = parts_of(*shard);
     parts.transport = testing::detail::make_memory_transport(
         std::make_shared<testing::detail::memory_pipe>(shard->executor()));
     return shard->open("/", std::move(parts));
@@ -67,6 +75,21 @@ TEST_SUITE("ending") {
     kept->post_send(text("nobody"), {});
     kept->post_close(close_code::normal, {});
     CHECK(kept->stats().queued_messages == 0);
+  }
+
+  TEST_CASE("a connection whose descriptor cannot be watched ends at once") {
+    fixture f;
+    const auto where = dynamic_cast<detail::hub&>(*f.hub).shards().front();
+    asio::post(where->executor(), [&] {
+      auto parts = parts_of(*where);
+      // No descriptor for epoll: EPERM.
+      parts.transport = detail::make_tcp_transport(::open("/dev/null", O_RDWR | O_CLOEXEC), where->poller());
+      where->open("/", std::move(parts));
+    });
+    f.settle();
+    REQUIRE(f.closed.size() == 1);
+    CHECK(f.closed[0].reason.by == closed_by::transport);
+    CHECK(f.hub->stats().active == 0);
   }
 
   TEST_CASE("a context that is destroyed without a shutdown leaves nothing behind") {

@@ -2,6 +2,9 @@
 
 #include "protocol_fixture.hpp"
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+
 #include <stdexcept>
 
 using namespace hub_test;
@@ -294,6 +297,40 @@ TEST_SUITE("history") {
     f.store->failure.reset();
     CHECK(f.publish("strict.a", data(5)).matched == 1);
     CHECK(f.heard(client).size() == 1);
+  }
+
+  TEST_CASE("what is kept cannot be cancelled; who has waited for it can be all the same") {
+    protocol_fixture f{rules({remembering("t")})};
+    const auto where = f.connect().other_end()->executor();
+    asio::cancellation_signal cancel;
+    bool done = false;
+    bool kept = false;
+    const auto wait = [&](auto task) -> asio::awaitable<void> {
+      co_await std::move(task);
+      kept = true;
+      asio::steady_timer never{co_await asio::this_coro::executor, asio::steady_timer::time_point::max()};
+      co_await never.async_wait(asio::use_awaitable);
+    };
+    const auto note = [&done](const std::exception_ptr& error) { done = error != nullptr; };
+    f.store->closed = true;
+    SUBCASE("a publication") {
+      asio::co_spawn(where, wait(f.topics->publish("t", text(data(1)))),
+                     asio::bind_cancellation_slot(cancel.slot(), note));
+    }
+    SUBCASE("a message of a user") {
+      asio::co_spawn(where, wait(f.users->send("ada", text(data(1)), delivery().stored())),
+                     asio::bind_cancellation_slot(cancel.slot(), note));
+    }
+    f.settle();
+    cancel.emit(asio::cancellation_type::terminal);
+    f.settle();
+    CHECK(!done);
+    f.store->open();
+    f.settle();
+    CHECK(kept);
+    cancel.emit(asio::cancellation_type::terminal);
+    f.settle();
+    CHECK(done);
   }
 
   TEST_CASE("rules that cannot be are refused") {

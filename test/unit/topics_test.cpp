@@ -245,6 +245,29 @@ TEST_SUITE("topics") {
     CHECK(make_topics(f.hub));
   }
 
+  TEST_CASE("topics that are made again know nothing of the subscriptions to those before") {
+    fixture f;
+    topics_options options;
+    options.rules = {{">", overflow::drop}};
+    options.rules[0].presence = true;
+    auto topics = make_topics(f.hub, options);
+    auto& peer = f.connect();
+    auto& who = *peer.other_end();
+    REQUIRE(*f.start(topics->subscribe(who, "a")) == subscribed::yes);
+    REQUIRE(*f.start(topics->subscribe(who, "b.*")) == subscribed::yes);
+    topics.reset();
+    topics = make_topics(f.hub, options);
+    CHECK(*f.start(topics->subscribe(who, "c")) == subscribed::yes);
+    CHECK(**f.start(topics->subscriptions(who)) == std::vector<std::string>{"c"});
+    CHECK((*f.start(topics->presence("a")))->count == 0);
+    CHECK(topics->stats().subscriptions == 1);
+    CHECK((*f.start(topics->publish("a", text("a"))))->matched == 0);
+    CHECK((*f.start(topics->publish("b.1", text("b"))))->matched == 0);
+    CHECK((*f.start(topics->publish("c", text("c"))))->written == 1);
+    CHECK(peer.received() == std::vector{text("c")});
+    CHECK(*f.start(topics->subscribe(who, "a")) == subscribed::yes);
+  }
+
   TEST_CASE("topics that outlive their manager say that nobody is there") {
     std::shared_ptr<skein::topics> left;
     asio::io_context context;
