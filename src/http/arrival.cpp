@@ -75,6 +75,14 @@ asio::awaitable<bool> agree_on_tls(server_core& server, http_stream& stream, ses
   co_return false;
 }
 
+/// Whether the peer's address may have one more connection in its handshake; a trusted proxy's always may.
+bool take_place(server_core& server, arrival& of) {
+  auto [place, has_place] = server.gate.take_handshake(of.peer.address());
+  if (!has_place) server.hub->count_refusal(refusal_reason::address_limit);
+  of.place = std::move(place);
+  return has_place;
+}
+
 }  // namespace
 
 asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream& stream,
@@ -82,12 +90,7 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
   std::optional<arrival> result{std::in_place};
   error_code ec;
   result->peer = stream.socket().remote_endpoint(ec);
-  auto [place, has_place] = server.gate.take_handshake(result->peer.address());
-  if (!has_place) {
-    server.hub->count_refusal(refusal_reason::address_limit);
-    co_return std::nullopt;
-  }
-  result->place = std::move(place);
+  if (!take_place(server, *result)) co_return std::nullopt;
   if (server.options.proxies.proxy_protocol) {
     bool known = contains(server.gate.proxies().networks, result->peer.address());
     if (known) known = co_await read_proxy_header(stream, deadline, *result);
@@ -95,6 +98,7 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
       server.hub->count_refusal(refusal_reason::proxy);
       co_return std::nullopt;
     }
+    if (!take_place(server, *result)) co_return std::nullopt;  // of the client that the proxy reports
   }
   if (stream.tls() != nullptr) {
     const bool agreed = co_await agree_on_tls(server, stream, deadline, *result);

@@ -168,6 +168,37 @@ TEST_SUITE("client limits") {
     CHECK(status_of(one, {}) == 101);
   }
 
+  TEST_CASE("behind a proxy that says who comes, each of those may be in so many handshakes") {
+    skein::client_limits limits;
+    limits.handshakes_per_address = 1;
+    auto where = with_clients(limits);
+    where.proxies.trusted = {"127.0.0.1"};
+    where.proxies.proxy_protocol = true;
+    auto single = quiet_options();
+    single.shards = 1;  // so that who comes first is seen first
+    test_server one{single, where};
+    const auto comes = [&](const std::string& client) {
+      raw_client made{one.port()};
+      made.send("PROXY TCP4 " + client + " 192.0.2.200 56324 443\r\nGET");
+      return made;
+    };
+    auto a = comes("192.0.2.1");
+    auto b = comes("192.0.2.2");
+    auto c = comes("192.0.2.1");
+    CHECK_FALSE(c.read_frame());
+    CHECK(c.end() != stream_end::open);
+    CHECK(refused(one, refusal_reason::address_limit) == 1);
+    CHECK(one.stats().handshaking == 2);
+    for (auto* const each : {&a, &b}) {
+      each->send(upgrade_request("/echo").substr(3));
+      CHECK(each->read_answer().status == 101);
+    }
+    // The place has come back with the upgrade.
+    auto d = comes("192.0.2.1");
+    d.send(upgrade_request("/echo").substr(3));
+    CHECK(d.read_answer().status == 101);
+  }
+
   TEST_CASE("of IPv6 a whole /64 counts as one address") {
     skein::client_limits limits;
     limits.connections_per_address = 1;
