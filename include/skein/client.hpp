@@ -57,8 +57,8 @@ struct client_options {
   std::chrono::nanoseconds max_pause = std::chrono::seconds{20};
   /// A connection that held so long begins with the first pause again.
   std::chrono::nanoseconds steady_after = std::chrono::seconds{10};
-  std::chrono::nanoseconds request_timeout =
-      std::chrono::seconds{10};    ///< until an answer, or the welcome. Not zero
+  /// Until an answer, or the welcome of a new connection, has come. Not zero.
+  std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};
   std::size_t max_waiting = 4096;  ///< items of a subscription, and messages, not yet taken. Not zero
   /// Messages that wait for their acknowledgement are acknowledged when the next one is asked for.
   bool acknowledge = true;

@@ -110,8 +110,9 @@ asio::awaitable<void> conversation::run() {
       const auto type = text_field(request, "type");
       if (type != "ack") {
         id = request_id(request);
-      } else if (const auto* const whose = request.if_contains("id"); whose && whose->is_number()) {
-        id = whose;  // the message's
+      } else if (const auto* const whose = request.if_contains("id");
+                 whose && (whose->is_number() || whose->is_array())) {
+        id = whose;  // the message's, or several
       }
       co_await answer_request(type, request, id);
     } catch (...) {

@@ -255,7 +255,9 @@ TEST_SUITE("protocol") {
       return f.ask(client, R"({"type":"ack","id":[)" + list + "]}");
     };
     CHECK(with(100).at("type") == "acked");
-    CHECK(with(101).at("field") == "id");
+    const auto refused = with(101);
+    CHECK(refused.at("field") == "id");
+    CHECK(refused.at("id").as_array().size() == 101);
   }
 
   TEST_CASE("rights: a callback is asked for each, with the channel") {
