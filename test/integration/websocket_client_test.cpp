@@ -446,7 +446,7 @@ TEST_SUITE("websocket client") {
     };
     client.start(read_all());
     CHECK(client.until([&] { return taken == count; }));
-    CHECK(server.stats().queued_messages == 0);
+    CHECK(eventually([&] { return server.stats().queued_messages == 0; }));
   }
 
   TEST_CASE("a server is not missed while nobody takes what it says") {
