@@ -5,7 +5,9 @@
 // mock for tests by testing.hpp.
 //
 // Every member is legal from any thread. Coroutines complete on the executor of the coroutine that awaits
-// them.
+// them. The context of that executor must outlive the manager: the thread that completes a coroutine may
+// still be about it when the coroutine already goes on, and a context that is destroyed in that moment is
+// used after its end.
 
 #include <skein/clock.hpp>
 #include <skein/connection.hpp>

@@ -129,8 +129,8 @@ TEST_SUITE("client and server") {
   TEST_CASE("1,000 cuts at random moments while messages are published: every one arrives, once, in order") {
     const auto* const wanted = std::getenv("SKEIN_CUTS");
     const std::uint64_t most = wanted != nullptr ? std::stoull(wanted) : 1'000;
+    asio::io_context publisher{1};  // goes last: the server's threads post to it
     protocol_server one{kept};
-    asio::io_context publisher{1};
     const auto publish = [&](std::uint64_t n) {
       auto report = asio::co_spawn(
           publisher, one.topics->publish("orders.all", message::text("{\"n\":" + std::to_string(n) + "}")),
@@ -181,8 +181,8 @@ TEST_SUITE("client and server") {
   }
 
   TEST_CASE("messages that waited come first, and those that were not acknowledged come again") {
+    asio::io_context context{1};  // goes last: the server's threads post to it
     protocol_server one{kept};
-    asio::io_context context{1};
     const auto story = [&]() -> asio::awaitable<std::string> {
       std::string told;
       for (int i = 1; i <= 3; ++i) {
