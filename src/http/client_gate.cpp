@@ -88,20 +88,37 @@ client_gate::client_gate(const server_options& options) : limits_(options.client
     places_ = std::make_shared<address_places>(limits_.connections_per_address);
   if (limits_.handshakes_per_address != 0)
     handshaking_ = std::make_shared<address_places>(limits_.handshakes_per_address);
+  // Offenders only: they need no more room.
+  if (handshakes_ || places_ || !limits_.accepts.is_off()) refused_.emplace(rate{answered_refusals}, 8192);
   if (!limits_.user_messages.is_off()) users_ = std::make_shared<user_buckets>(limits_.user_messages);
 }
 
+bool client_gate::listens_to(const boost::asio::ip::tcp::socket& accepted, time_point now) const {
+  if (!refused_) return true;
+  boost::system::error_code gone;
+  const auto from = accepted.remote_endpoint(gone).address();
+  return gone || refused_->has_one(from, now) || contains(proxies_.networks, from);
+}
+
 std::optional<std::pair<refusal, refusal_reason>> client_gate::check(const boost::asio::ip::address& from,
+                                                                     const boost::asio::ip::address& peer,
                                                                      time_point now) {
   // The address first: one that is refused for its own rate takes nothing from the others.
   if (handshakes_) {
-    if (const auto verdict = handshakes_->take(from, 1, now); !verdict)
+    if (const auto verdict = handshakes_->take(from, 1, now); !verdict) {
+      static_cast<void>(refused_->take(peer, 1, now));
       return too_often(429, "too many requests from this address\n", verdict);
+    }
   }
   if (!limits_.accepts.is_off()) {
-    const std::lock_guard lock{mutex_};
-    if (const auto verdict = accepts_.take(limits_.accepts, 1, now); !verdict)
+    const auto verdict = [&] {
+      const std::lock_guard lock{mutex_};
+      return accepts_.take(limits_.accepts, 1, now);
+    }();
+    if (!verdict) {
+      static_cast<void>(refused_->take(peer, 1, now));
       return too_often(503, "too many requests\n", verdict);
+    }
   }
   return std::nullopt;
 }
@@ -115,7 +132,9 @@ std::pair<std::shared_ptr<void>, bool> client_gate::take_handshake(const boost::
   return take_from(handshaking_, from);
 }
 
-std::pair<refusal, refusal_reason> client_gate::no_place() {
+std::pair<refusal, refusal_reason> client_gate::no_place(const boost::asio::ip::address& peer,
+                                                         time_point now) {
+  static_cast<void>(refused_->take(peer, 1, now));
   auto why = unavailable("too many connections from this address");
   why.status = 429;
   return {std::move(why), refusal_reason::address_limit};

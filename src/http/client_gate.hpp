@@ -10,8 +10,10 @@
 #include <skein/server.hpp>
 
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
 
 #include <array>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -45,12 +47,23 @@ class client_gate {
   /// Throws `std::invalid_argument` naming the option that is not allowed.
   explicit client_gate(const server_options& options);
 
-  /// Why this address may not connect now; nothing if it may.
+  /// How many refusals for its rate or its number of connections an address is told of, in a second and at
+  /// once. A refusal costs an HTTP exchange, over TLS a handshake too: whoever goes on is not worth that.
+  static constexpr std::uint32_t answered_refusals = 20;
+
+  /// Whether a connection that has just been accepted is listened to: not if its address has been refused too
+  /// often. A trusted proxy always is: it brings many clients.
+  [[nodiscard]] bool listens_to(const boost::asio::ip::tcp::socket& accepted, time_point now) const;
+  /// Why this address may not connect now; nothing if it may. `peer` is who sent the request, and is
+  /// remembered if it may not.
   [[nodiscard]] std::optional<std::pair<refusal, refusal_reason>> check(const boost::asio::ip::address& from,
+                                                                        const boost::asio::ip::address& peer,
                                                                         time_point now);
   /// A place among the address's connections: empty and true where there is no limit.
   [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_place(const boost::asio::ip::address& from);
-  [[nodiscard]] static std::pair<refusal, refusal_reason> no_place();
+  /// What an address is told that got no place; `peer` is remembered.
+  [[nodiscard]] std::pair<refusal, refusal_reason> no_place(const boost::asio::ip::address& peer,
+                                                            time_point now);
   /// The same among those of its connections that are still in TLS or HTTP.
   [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_handshake(const boost::asio::ip::address& from);
 
@@ -64,6 +77,7 @@ class client_gate {
   std::mutex mutex_;  // of `accepts_`
   skein::token_bucket accepts_;
   std::optional<keyed_buckets> handshakes_;
+  std::optional<keyed_buckets> refused_;  // empty: nothing that would refuse an address
   std::shared_ptr<address_places> places_, handshaking_;
   std::shared_ptr<user_rate> users_;
 };

@@ -157,6 +157,11 @@ class listener : public std::enable_shared_from_this<listener> {
 
   void serve(tcp::socket socket) {
     error_code ignored;
+    if (!server_->gate.listens_to(socket, shard_->now())) {
+      server_->hub->count_refusal(refusal_reason::rate);
+      socket.set_option(asio::socket_base::linger{true, 0}, ignored);  // a reset: nothing is kept for it
+      return;
+    }
     socket.set_option(tcp::no_delay{true}, ignored);
     ++sessions_;
     asio::co_spawn(shard_->executor(), serve_http(server_, shard_, std::move(socket), idle_),

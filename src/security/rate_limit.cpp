@@ -134,6 +134,19 @@ rate_verdict keyed_buckets::take(const boost::asio::ip::address& from, std::uint
   return take_hashed(siphash::of(secret_, {key.bytes.data(), key.size}), cost, now);
 }
 
+bool keyed_buckets::has_one(const boost::asio::ip::address& from, time_point now) const noexcept {
+  if (limit_.is_off()) return true;
+  const address_key key{from};
+  const auto hash = siphash::of(secret_, {key.bytes.data(), key.size});
+  const auto index = static_cast<std::size_t>(hash) & (set_count_ - 1);
+  const std::lock_guard lock{stripes_[index % stripe_count].mutex};
+  const auto& where = sets_[index];
+  const auto known = std::find(where.hashes.begin(), where.hashes.end(), hash);
+  if (known == where.hashes.end()) return true;
+  auto bucket = where.buckets[static_cast<std::size_t>(known - where.hashes.begin())];
+  return bucket.take(limit_, 1, now).allowed();
+}
+
 rate_verdict keyed_buckets::take_hashed(std::uint64_t hash, std::uint64_t cost, time_point now) noexcept {
   if (limit_.is_off()) return {};
   const auto index = static_cast<std::size_t>(hash) & (set_count_ - 1);

@@ -60,6 +60,8 @@ class keyed_buckets {
   /// is given; an IPv4-mapped one counts as the IPv4 address.
   [[nodiscard]] rate_verdict take(const boost::asio::ip::address& from, std::uint64_t cost,
                                   time_point now) noexcept;
+  /// Whether `take` of one would be allowed; takes nothing, and counts nothing.
+  [[nodiscard]] bool has_one(const boost::asio::ip::address& from, time_point now) const noexcept;
 
   [[nodiscard]] const rate& limit() const noexcept { return limit_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return set_count_ * ways; }

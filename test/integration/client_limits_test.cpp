@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+#include <system_error>
+
 namespace asio = boost::asio;
 using namespace skein::test;
 using namespace std::string_literals;
@@ -58,6 +60,23 @@ std::string forwarded_for(std::string_view list) {
   return "X-Forwarded-For: " + std::string{list} + "\r\n";
 }
 
+// The status that a request to upgrade is answered with; 0: the connection was reset without a word.
+unsigned status_or_reset(const test_server& server, std::string_view headers = {}, std::uint32_t from = 0) {
+  try {
+    raw_client client{server.port(), 0, from};
+    return client.send(upgrade_request("/echo", headers)) ? client.read_answer().status : 0;
+  } catch (const std::system_error&) {
+    return 0;  // reset while it was connecting, or before it could read
+  }
+}
+
+// Asks until what follows a refusal must be a reset, and says how often it was answered.
+int refusals_answered(const test_server& server, unsigned status, std::string_view headers = {}) {
+  int count = 0;
+  while (count < 30 && status_or_reset(server, headers) == status) ++count;
+  return count;
+}
+
 std::string v2_header(std::string_view command_and_family, std::string_view rest) {
   std::string header{"\r\n\r\n\0\r\nQUIT\n", 12};
   header += command_and_family;
@@ -85,6 +104,55 @@ TEST_SUITE("client limits") {
     CHECK(status_of(one.server, "") == 101);
     // Plain requests are not counted.
     CHECK(ask(one.server, get("/nothing")).status == 404);
+  }
+
+  TEST_CASE("an address that goes on is told so twenty times a second, and then reset when it connects") {
+    skein::client_limits limits;
+    limits.handshakes = rate{1, 3};
+    timed_server one{with_clients(limits)};
+    for (int i = 0; i < 3; ++i) CHECK(status_or_reset(one.server) == 101);
+    CHECK(refusals_answered(one.server, 429) == 20);
+    CHECK(refused(one.server, refusal_reason::rate) == 21);
+    // Others are served, and so are its connections that there are.
+    CHECK(status_or_reset(one.server, {}, 0x7f000002) == 101);
+    // A twentieth of a second is one more answer, to whatever it asks; what it may do it still may.
+    one.time->advance(49ms);
+    CHECK(status_or_reset(one.server) == 0);
+    one.time->advance(1ms);
+    CHECK(status_or_reset(one.server) == 429);
+    CHECK(status_or_reset(one.server) == 0);
+    one.time->advance(950ms);
+    CHECK(status_or_reset(one.server) == 101);
+    CHECK(refused(one.server, refusal_reason::rate) == 24);
+  }
+
+  TEST_CASE("a trusted proxy is answered however many of its clients are refused") {
+    skein::client_limits limits;
+    limits.handshakes = rate{1};
+    auto where = with_clients(limits);
+    where.proxies.trusted = {"127.0.0.1"};
+    timed_server one{where};
+    CHECK(status_or_reset(one.server, forwarded_for("192.0.2.1")) == 101);
+    CHECK(refusals_answered(one.server, 429, forwarded_for("192.0.2.1")) == 30);
+    CHECK(status_or_reset(one.server, forwarded_for("192.0.2.2")) == 101);
+  }
+
+  TEST_CASE("whoever is refused for a limit of all, or for want of a place, is told as often") {
+    skein::client_limits all;
+    all.accepts = rate{1};
+    timed_server busy{with_clients(all)};
+    CHECK(status_or_reset(busy.server) == 101);
+    CHECK(refusals_answered(busy.server, 503) == 20);
+
+    skein::client_limits each;
+    each.connections_per_address = 1;
+    timed_server full{with_clients(each)};
+    raw_client holder{full.server.port()};
+    REQUIRE(holder.open("/echo").status == 101);
+    CHECK(refusals_answered(full.server, 429) == 20);
+    CHECK(is_open(holder));
+    CHECK(refused(full.server, refusal_reason::address_limit) == 20);
+    CHECK(refused(full.server, refusal_reason::rate) == 1);
   }
 
   TEST_CASE("all addresses together may make so many requests to upgrade") {

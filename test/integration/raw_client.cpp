@@ -151,7 +151,7 @@ std::string http_answer::header(std::string_view name) const {
 // --- The client
 // ----------------------------------------------------------------------------------------------------
 
-raw_client::raw_client(std::uint16_t port, int receive_buffer)
+raw_client::raw_client(std::uint16_t port, int receive_buffer, std::uint32_t from)
     : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   if (fd_ < 0) fail("socket");
   try {
@@ -164,6 +164,10 @@ raw_client::raw_client(std::uint16_t port, int receive_buffer)
     ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     sockaddr_in to{};
     to.sin_family = AF_INET;
+    if (from != 0) {
+      to.sin_addr.s_addr = htonl(from);
+      if (::bind(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fail("bind");
+    }
     to.sin_port = htons(port);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fail("connect");

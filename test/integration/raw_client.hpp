@@ -95,8 +95,8 @@ struct conclusion {
 
 class raw_client {
  public:
-  /// Connects. `receive_buffer` in bytes, 0: the system's.
-  explicit raw_client(std::uint16_t port, int receive_buffer = 0);
+  /// Connects. `receive_buffer` in bytes, 0: the system's; `from` an address of IPv4, as a number.
+  explicit raw_client(std::uint16_t port, int receive_buffer = 0, std::uint32_t from = 0);
   raw_client(raw_client&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)), received_(std::move(other.received_)), end_(other.end_) {}
   raw_client& operator=(raw_client&&) = delete;

@@ -73,6 +73,23 @@ TEST_SUITE("keyed_buckets") {
     CHECK(buckets.take(address("0.0.0.0"), 1, start));
   }
 
+  TEST_CASE("whether one would be allowed can be asked without taking it") {
+    keyed_buckets buckets{rate{1, 2}, 16, secret};
+    const auto known = address("192.0.2.1"), other = address("192.0.2.2");
+    CHECK(buckets.has_one(known, start));
+    CHECK(buckets.take(known, 1, start));
+    for (int i = 0; i < 3; ++i) CHECK(buckets.has_one(known, start));
+    CHECK(buckets.take(known, 1, start));
+    CHECK_FALSE(buckets.has_one(known, start));
+    CHECK_FALSE(buckets.has_one(address("::ffff:192.0.2.1"), start));
+    CHECK(buckets.has_one(other, start));
+    CHECK_FALSE(buckets.has_one(known, start + 999ms));
+    CHECK(buckets.has_one(known, start + 1s));
+    CHECK(buckets.stats().allowed == 2);
+    CHECK(buckets.stats().refused == 0);
+    CHECK(keyed_buckets{rate{}}.has_one(known, start));
+  }
+
   TEST_CASE("off allows everything and remembers nothing") {
     keyed_buckets buckets{rate{}, 16, secret};
     for (int i = 0; i < 1000; ++i) CHECK(buckets.take(std::to_string(i), 1'000'000, start));
