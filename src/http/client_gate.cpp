@@ -100,25 +100,23 @@ bool client_gate::listens_to(const boost::asio::ip::tcp::socket& accepted, time_
   return gone || refused_->has_one(from, now) || contains(proxies_.networks, from);
 }
 
+void client_gate::remember(const boost::asio::ip::address& peer, refusal_reason why,
+                           time_point now) noexcept {
+  const bool counts = why == refusal_reason::rate || why == refusal_reason::address_limit;
+  if (refused_ && counts) static_cast<void>(refused_->take(peer, 1, now));
+}
+
 std::optional<std::pair<refusal, refusal_reason>> client_gate::check(const boost::asio::ip::address& from,
-                                                                     const boost::asio::ip::address& peer,
                                                                      time_point now) {
   // The address first: one that is refused for its own rate takes nothing from the others.
   if (handshakes_) {
-    if (const auto verdict = handshakes_->take(from, 1, now); !verdict) {
-      static_cast<void>(refused_->take(peer, 1, now));
+    if (const auto verdict = handshakes_->take(from, 1, now); !verdict)
       return too_often(429, "too many requests from this address\n", verdict);
-    }
   }
   if (!limits_.accepts.is_off()) {
-    const auto verdict = [&] {
-      const std::lock_guard lock{mutex_};
-      return accepts_.take(limits_.accepts, 1, now);
-    }();
-    if (!verdict) {
-      static_cast<void>(refused_->take(peer, 1, now));
+    const std::lock_guard lock{mutex_};
+    if (const auto verdict = accepts_.take(limits_.accepts, 1, now); !verdict)
       return too_often(503, "too many requests\n", verdict);
-    }
   }
   return std::nullopt;
 }
@@ -132,9 +130,7 @@ std::pair<std::shared_ptr<void>, bool> client_gate::take_handshake(const boost::
   return take_from(handshaking_, from);
 }
 
-std::pair<refusal, refusal_reason> client_gate::no_place(const boost::asio::ip::address& peer,
-                                                         time_point now) {
-  static_cast<void>(refused_->take(peer, 1, now));
+std::pair<refusal, refusal_reason> client_gate::no_place() {
   auto why = unavailable("too many connections from this address");
   why.status = 429;
   return {std::move(why), refusal_reason::address_limit};

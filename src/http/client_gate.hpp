@@ -54,16 +54,14 @@ class client_gate {
   /// Whether a connection that has just been accepted is listened to: not if its address has been refused too
   /// often. A trusted proxy always is: it brings many clients.
   [[nodiscard]] bool listens_to(const boost::asio::ip::tcp::socket& accepted, time_point now) const;
-  /// Why this address may not connect now; nothing if it may. `peer` is who sent the request, and is
-  /// remembered if it may not.
+  /// Counts a refusal against who sent the request, if it was for a rate or a number of connections.
+  void remember(const boost::asio::ip::address& peer, refusal_reason why, time_point now) noexcept;
+  /// Why this address may not connect now; nothing if it may.
   [[nodiscard]] std::optional<std::pair<refusal, refusal_reason>> check(const boost::asio::ip::address& from,
-                                                                        const boost::asio::ip::address& peer,
                                                                         time_point now);
   /// A place among the address's connections: empty and true where there is no limit.
   [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_place(const boost::asio::ip::address& from);
-  /// What an address is told that got no place; `peer` is remembered.
-  [[nodiscard]] std::pair<refusal, refusal_reason> no_place(const boost::asio::ip::address& peer,
-                                                            time_point now);
+  [[nodiscard]] static std::pair<refusal, refusal_reason> no_place();
   /// The same among those of its connections that are still in TLS or HTTP.
   [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_handshake(const boost::asio::ip::address& from);
 

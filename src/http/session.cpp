@@ -254,7 +254,7 @@ class session {
                                    answer_form form) {
     auto& hub = *server_->hub;
     auto checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
-    if (!checked) checked = server_->gate.check(client_, peer_, shard_->now());
+    if (!checked) checked = server_->gate.check(client_, shard_->now());
     std::optional<identity> who;
     bool first_message = false;
     if (!checked) {
@@ -280,7 +280,7 @@ class session {
     }
     auto [place, has_place] =
         checked ? std::pair{std::shared_ptr<void>{}, false} : server_->gate.take_place(client_);
-    if (!checked && !has_place) checked = server_->gate.no_place(peer_, shard_->now());
+    if (!checked && !has_place) checked = client_gate::no_place();
     connection_parts parts;
     if (!checked) {
       parts.subprotocol = choose_subprotocol(got.request, route.options);
@@ -292,6 +292,7 @@ class session {
     }
     if (checked) {
       hub.count_refusal(checked->second);
+      server_->gate.remember(peer_, checked->second, shard_->now());
       const auto status = checked->first.status;
       form.keep_alive = form.keep_alive && (status == 405 || status == 426);
       co_return co_await send(to_response(std::move(checked->first)), form);

@@ -102,6 +102,12 @@ struct address_key {
 struct keyed_buckets::set {
   std::array<std::uint64_t, ways> hashes{};
   std::array<token_bucket, ways> buckets{};
+
+  /// Null if the hash has none.
+  [[nodiscard]] token_bucket* find(std::uint64_t hash) noexcept {
+    const auto known = std::find(hashes.begin(), hashes.end(), hash);
+    return known == hashes.end() ? nullptr : &buckets[static_cast<std::size_t>(known - hashes.begin())];
+  }
 };
 
 struct alignas(64) keyed_buckets::stripe {
@@ -130,26 +136,28 @@ rate_verdict keyed_buckets::take(std::string_view user, std::uint64_t cost, time
 
 rate_verdict keyed_buckets::take(const boost::asio::ip::address& from, std::uint64_t cost,
                                  time_point now) noexcept {
-  const address_key key{from};
-  return take_hashed(siphash::of(secret_, {key.bytes.data(), key.size}), cost, now);
+  return take_hashed(hash_of(from), cost, now);
 }
 
 bool keyed_buckets::has_one(const boost::asio::ip::address& from, time_point now) const noexcept {
   if (limit_.is_off()) return true;
-  const address_key key{from};
-  const auto hash = siphash::of(secret_, {key.bytes.data(), key.size});
-  const auto index = static_cast<std::size_t>(hash) & (set_count_ - 1);
+  const auto hash = hash_of(from);
+  const auto index = index_of(hash);
   const std::lock_guard lock{stripes_[index % stripe_count].mutex};
-  const auto& where = sets_[index];
-  const auto known = std::find(where.hashes.begin(), where.hashes.end(), hash);
-  if (known == where.hashes.end()) return true;
-  auto bucket = where.buckets[static_cast<std::size_t>(known - where.hashes.begin())];
-  return bucket.take(limit_, 1, now).allowed();
+  const auto* const known = sets_[index].find(hash);
+  if (known == nullptr) return true;
+  auto copy = *known;
+  return copy.take(limit_, 1, now).allowed();
+}
+
+std::uint64_t keyed_buckets::hash_of(const boost::asio::ip::address& from) const noexcept {
+  const address_key key{from};
+  return siphash::of(secret_, {key.bytes.data(), key.size});
 }
 
 rate_verdict keyed_buckets::take_hashed(std::uint64_t hash, std::uint64_t cost, time_point now) noexcept {
   if (limit_.is_off()) return {};
-  const auto index = static_cast<std::size_t>(hash) & (set_count_ - 1);
+  const auto index = index_of(hash);
   auto& own = stripes_[index % stripe_count];
   const std::lock_guard lock{own.mutex};
   const auto verdict = take_in(sets_[index], own, hash, cost, now);
@@ -159,9 +167,7 @@ rate_verdict keyed_buckets::take_hashed(std::uint64_t hash, std::uint64_t cost, 
 
 rate_verdict keyed_buckets::take_in(set& where, stripe& counters, std::uint64_t hash, std::uint64_t cost,
                                     time_point now) noexcept {
-  const auto known = std::find(where.hashes.begin(), where.hashes.end(), hash);
-  if (known != where.hashes.end())
-    return where.buckets[static_cast<std::size_t>(known - where.hashes.begin())].take(limit_, cost, now);
+  if (auto* const known = where.find(hash)) return known->take(limit_, cost, now);
 
   std::size_t fullest = 0;
   std::uint64_t least = std::numeric_limits<std::uint64_t>::max();

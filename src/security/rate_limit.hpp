@@ -77,6 +77,10 @@ class keyed_buckets {
   struct set;
   struct stripe;
 
+  [[nodiscard]] std::uint64_t hash_of(const boost::asio::ip::address& from) const noexcept;
+  [[nodiscard]] std::size_t index_of(std::uint64_t hash) const noexcept {
+    return static_cast<std::size_t>(hash) & (set_count_ - 1);
+  }
   rate_verdict take_hashed(std::uint64_t hash, std::uint64_t cost, time_point now) noexcept;
   rate_verdict take_in(set& where, stripe& counters, std::uint64_t hash, std::uint64_t cost,
                        time_point now) noexcept;

@@ -70,7 +70,7 @@ unsigned status_or_reset(const test_server& server, std::string_view headers = {
   }
 }
 
-// Asks until what follows a refusal must be a reset, and says how often it was answered.
+// How many requests in a row are answered with this status: it asks no more than 30 times.
 int refusals_answered(const test_server& server, unsigned status, std::string_view headers = {}) {
   int count = 0;
   while (count < 30 && status_or_reset(server, headers) == status) ++count;
