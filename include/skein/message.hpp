@@ -2,15 +2,16 @@
 
 // Messages, and messages made ready to be sent to many.
 //
-// `message` is a plain value: an opcode and a payload. `prepared_message` is a message that was encoded
-// once into the bytes that go on the wire; it is an immutable, reference-counted handle, so one encoding
-// serves any number of recipients on any number of threads, and so does its compressed form, which is made
-// on first need. Both are safe to copy and to destroy on any thread.
+// `message` is a value: an opcode and a payload. `prepared_message` is a message that was encoded once into
+// the bytes that go on the wire; it is an immutable, reference-counted handle, so one encoding serves any
+// number of recipients on any number of threads, and so does its compressed form, which is made on first
+// need. Both are safe to copy and to destroy on any thread.
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace skein {
 
@@ -41,47 +42,27 @@ enum class close_code : std::uint16_t {
 /// Whether an endpoint may put this code into a close frame (RFC 6455 section 7.4).
 [[nodiscard]] bool is_sendable(close_code code) noexcept;
 
-/// A text or binary message. Text is UTF-8; what arrives from a peer has been checked, what you send is sent
-/// as it is given.
-class message {
- public:
-  message() = default;
-  message(skein::opcode op, std::string payload) noexcept : payload_(std::move(payload)), opcode_(op) {}
-
-  [[nodiscard]] static message text(std::string payload) { return {opcode::text, std::move(payload)}; }
-  [[nodiscard]] static message binary(std::string payload) { return {opcode::binary, std::move(payload)}; }
-
-  [[nodiscard]] skein::opcode type() const noexcept { return opcode_; }
-  [[nodiscard]] bool is_text() const noexcept { return opcode_ == opcode::text; }
-  [[nodiscard]] bool is_binary() const noexcept { return opcode_ == opcode::binary; }
-  [[nodiscard]] std::string_view payload() const noexcept { return payload_; }
-  [[nodiscard]] std::size_t size() const noexcept { return payload_.size(); }
-  /// Moves the payload out; the message is empty afterwards.
-  [[nodiscard]] std::string release() noexcept { return std::move(payload_); }
-
-  friend bool operator==(const message&, const message&) = default;
-
- private:
-  std::string payload_;
-  skein::opcode opcode_ = opcode::text;
-};
-
 namespace detail {
 class frame_block;
 }
+class message;
 
 /// A message encoded once, shared by all its recipients.
 class prepared_message {
  public:
   prepared_message() noexcept = default;  ///< holds nothing; sending it is a precondition violation
   prepared_message(message source);       // NOLINT: a message may be given wherever a prepared one is wanted
-  prepared_message(const prepared_message& other) noexcept;
-  prepared_message(prepared_message&& other) noexcept : block_(other.block_) { other.block_ = nullptr; }
+  prepared_message(const prepared_message& other) noexcept : block_(other.block_) {
+    if (block_) retain();
+  }
+  prepared_message(prepared_message&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
   prepared_message& operator=(prepared_message other) noexcept {
     std::swap(block_, other.block_);
     return *this;
   }
-  ~prepared_message();
+  ~prepared_message() {
+    if (block_) release();
+  }
 
   [[nodiscard]] explicit operator bool() const noexcept { return block_ != nullptr; }
   [[nodiscard]] skein::opcode type() const noexcept;
@@ -89,11 +70,55 @@ class prepared_message {
   [[nodiscard]] std::string_view payload() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return payload().size(); }
 
-  /// For the library's own use.
+  /// For the library's own use, as all that follows. Takes over a reference to the block.
+  explicit prepared_message(detail::frame_block* block) noexcept : block_(block) {}
   [[nodiscard]] detail::frame_block* block() const noexcept { return block_; }
+  /// Lets go of the reference without giving it back.
+  [[nodiscard]] detail::frame_block* take_block() noexcept { return std::exchange(block_, nullptr); }
 
  private:
+  void retain() const noexcept;
+  void release() const noexcept;
+
   detail::frame_block* block_ = nullptr;
+};
+
+/// A text or binary message. Text is UTF-8; what arrives from a peer has been checked, what you send is sent
+/// as it is given.
+///
+/// A value, though copies share the payload, which nobody changes: a copy costs no memory. The payload stands
+/// where it is sent from, so that sending on what was received, to one or to many, encodes and copies
+/// nothing.
+class message {
+ public:
+  message() noexcept = default;
+  /// Up to 4 KiB are copied, more are moved. Throws `std::bad_alloc`.
+  message(skein::opcode op, std::string payload);
+
+  [[nodiscard]] static message text(std::string payload) { return {opcode::text, std::move(payload)}; }
+  [[nodiscard]] static message binary(std::string payload) { return {opcode::binary, std::move(payload)}; }
+
+  [[nodiscard]] skein::opcode type() const noexcept { return opcode_; }
+  [[nodiscard]] bool is_text() const noexcept { return opcode_ == opcode::text; }
+  [[nodiscard]] bool is_binary() const noexcept { return opcode_ == opcode::binary; }
+  [[nodiscard]] std::string_view payload() const noexcept { return frame_.payload(); }
+  [[nodiscard]] std::size_t size() const noexcept { return payload().size(); }
+  /// The payload as a string of the caller's own; the message is empty afterwards. More than 4 KiB that no
+  /// copy of the message shares are moved, anything else is copied. Throws `std::bad_alloc`, and is then as
+  /// it was.
+  [[nodiscard]] std::string release();
+
+  friend bool operator==(const message& a, const message& b) noexcept {
+    return a.opcode_ == b.opcode_ && a.payload() == b.payload();
+  }
+
+  /// For the library's own use: as a message of this payload is sent.
+  message(skein::opcode op, prepared_message frame) noexcept : frame_(std::move(frame)), opcode_(op) {}
+
+ private:
+  friend prepared_message;
+  prepared_message frame_;  // or nothing, if the payload is empty
+  skein::opcode opcode_ = opcode::text;
 };
 
 }  // namespace skein

@@ -90,7 +90,13 @@ class connection_impl final : public connection, private protocol_sink, private 
   };
   /// Gives a message to the send channel. `who` is told what becomes of it if, and only if, the verdict is
   /// `queued`.
-  verdict offer(frame_block* frame, overflow policy, const std::string* key, outcome_sink* who) noexcept;
+  verdict offer(frame_block* frame, overflow policy, const std::string* key, outcome_sink* who) noexcept {
+    frame_ref shared{frame};
+    return offer(shared, policy, key, who);
+  }
+  /// As above, of a message of which the caller needs no more: its reference is given away, unless the
+  /// verdict is `pending`.
+  verdict offer(frame_ref& frame, overflow policy, const std::string* key, outcome_sink* who) noexcept;
   /// Writes what is waiting.
   void flush() noexcept;
   void begin_close(closed_by by, close_code code, std::string_view text);
@@ -230,7 +236,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   [[nodiscard]] bool over() const noexcept { return state_.load(std::memory_order_relaxed) == state::ended; }
   void mark();
   /// `taken` once the channel has the message.
-  verdict offer_to_channel(frame_block* frame, overflow policy, const std::string* key, outcome_sink* who,
+  verdict offer_to_channel(frame_ref& frame, overflow policy, const std::string* key, outcome_sink* who,
                            bool& taken);
   void write_waiting();
   void stall(bool progress);
@@ -279,6 +285,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::uint8_t window_bits_;  // of what is sent compressed; 0: nothing is
   send_channel channel_;
   std::unique_ptr<detail::transport> transport_;
+  std::uint64_t messages_out_ = 0, bytes_out_ = 0;
   std::unique_ptr<protocol_engine> engine_;
 
   inbox inbox_;
@@ -302,7 +309,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   std::unique_ptr<inbound_guard> guard_;      // where there are rules
   std::any attributes_;
   asio::cancellation_signal cancel_handler_;
-  std::uint64_t messages_in_ = 0, bytes_in_ = 0, messages_out_ = 0, bytes_out_ = 0, dropped_ = 0;
+  std::uint64_t messages_in_ = 0, bytes_in_ = 0, dropped_ = 0;
   duration rtt_{-1};
 };
 

@@ -4,6 +4,7 @@
 #include "connection/engine.hpp"
 #include "wire/deflate_terms.hpp"
 #include "wire/frame.hpp"
+#include "wire/frame_block.hpp"
 #include "wire/frame_parser.hpp"
 #include "wire/http_text.hpp"
 #include "wire/inflate.hpp"
@@ -78,7 +79,10 @@ class native_engine final : public protocol_engine {
 
   bool on_data(const frame_event& event, protocol_sink& sink) {
     if (parser_.message_compressed()) return on_compressed(event, sink);
-    if (event.begins && event.ends) return deliver(std::string{event.bytes}, sink);
+    if (event.begins && event.ends) {
+      const auto type = parser_.message_type();
+      return sink.on_message(message{type, prepared_message{frame_block::make(type, event.bytes)}});
+    }
     if (!unfinished_) unfinished_ = std::make_unique<unfinished>();
     unfinished_->payload += event.bytes;
     return !event.ends || deliver(take_unfinished(), sink);

@@ -16,7 +16,7 @@ constexpr int max_writes_at_once = 8;
 
 }  // namespace
 
-connection_impl::verdict connection_impl::offer(frame_block* frame, overflow policy, const std::string* key,
+connection_impl::verdict connection_impl::offer(frame_ref& frame, overflow policy, const std::string* key,
                                                 outcome_sink* who) noexcept {
   bool taken = false;
   try {
@@ -27,12 +27,11 @@ connection_impl::verdict connection_impl::offer(frame_block* frame, overflow pol
   }
 }
 
-connection_impl::verdict connection_impl::offer_to_channel(frame_block* frame, overflow policy,
+connection_impl::verdict connection_impl::offer_to_channel(frame_ref& frame, overflow policy,
                                                            const std::string* key, outcome_sink* who,
                                                            bool& taken) {
   if (!is_open()) return {outcome::closed};
   send_channel::item item;
-  item.frame = frame_ref{frame};
   item.sink = who;
   const auto& compression = host_->options().compression;
   const auto payload_size = frame->payload().size();
@@ -43,6 +42,7 @@ connection_impl::verdict connection_impl::offer_to_channel(frame_block* frame, o
   } else {
     item.wire_size = static_cast<std::uint32_t>(frame->plain().size());
   }
+  item.frame = std::move(frame);
 
   std::size_t bytes_before = 0;
   for (;;) {
@@ -68,6 +68,7 @@ connection_impl::verdict connection_impl::offer_to_channel(frame_block* frame, o
     }
     switch (policy) {
       case overflow::wait:
+        frame = std::move(item.frame);
         return {outcome::pending};
       case overflow::evict:
         evict();

@@ -9,9 +9,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace skein::detail {
 
@@ -24,13 +26,18 @@ struct frame_view {
 
 class frame_block {
  public:
-  /// The caller owns the first reference.
-  [[nodiscard]] static frame_block* make(message source);
+  /// The caller owns the first reference. What is small enough is copied from the string as well.
+  [[nodiscard]] static frame_block* make(opcode type, std::string_view payload);
+  [[nodiscard]] static frame_block* make(opcode type, std::string&& payload);
 
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void retain(std::uint32_t times) noexcept { references_.fetch_add(times, std::memory_order_relaxed); }
   void release() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+    // Who holds the only reference needs no locked instruction: nobody else can make another.
+    if (references_.load(std::memory_order_acquire) == 1 ||
+        references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      destroy();
+    }
   }
 
   [[nodiscard]] opcode type() const noexcept { return opcode_; }
@@ -41,14 +48,20 @@ class frame_block {
     if (joined_) return {frame(), {}};
     return {frame(), payload_};
   }
+  /// The payload, moved out if nobody else holds this: whoever calls it only lets go of the block then.
+  [[nodiscard]] std::string take_payload() {
+    const bool alone = references_.load(std::memory_order_acquire) == 1;
+    return alone && !joined_ ? std::move(payload_) : std::string{payload()};
+  }
   /// The compressed frame, made now if it is the first time. Falls back to the plain one where compression
   /// does not pay. Thread-safe.
   [[nodiscard]] frame_view compressed(int level);
   /// Whether `compressed` really is smaller. Only after `compressed`.
-  [[nodiscard]] bool has_compressed() const noexcept { return !deflated_.empty(); }
+  [[nodiscard]] bool has_compressed() const noexcept { return deflated_ != nullptr; }
 
  private:
-  frame_block(message source, bool joined);
+  frame_block(opcode type, std::string_view joined) noexcept;
+  frame_block(opcode type, std::string&& apart) noexcept;
   ~frame_block() = default;
   void destroy() noexcept;
 
@@ -66,8 +79,8 @@ class frame_block {
     return {reinterpret_cast<const char*>(this + 1), frame_size_};
   }
 
-  std::string payload_;  // if it is not joined
-  std::string deflated_;
+  std::string payload_;                    // if it is not joined
+  std::unique_ptr<std::string> deflated_;  // the whole frame
   std::once_flag deflate_once_;
   std::atomic<std::uint32_t> references_{1};
   std::uint32_t frame_size_;
@@ -96,6 +109,8 @@ class frame_ref {
     if (block_) block_->release();
   }
   [[nodiscard]] frame_block* get() const noexcept { return block_; }
+  /// Lets go of the reference without giving it back.
+  [[nodiscard]] frame_block* take() noexcept { return std::exchange(block_, nullptr); }
   frame_block* operator->() const noexcept { return block_; }
   explicit operator bool() const noexcept { return block_ != nullptr; }
 

@@ -4,27 +4,32 @@
 
 #include <skein/message.hpp>
 
-#include <cstring>
 #include <new>
+#include <utility>
 
 namespace skein::detail {
 
-frame_block::frame_block(message source, bool joined) : opcode_(source.type()), joined_(joined) {
+frame_block::frame_block(opcode type, std::string_view joined) noexcept : opcode_(type), joined_(true) {
   auto* const place = reinterpret_cast<char*>(this + 1);
-  header_size_ = write_header(place, opcode_, source.size(), false);
-  if (joined) {
-    std::memcpy(place + header_size_, source.payload().data(), source.size());
-    frame_size_ = static_cast<std::uint32_t>(header_size_ + source.size());
-  } else {
-    payload_ = source.release();
-    frame_size_ = header_size_;
-  }
+  header_size_ = write_header(place, type, joined.size(), false);
+  joined.copy(place + header_size_, joined.size());
+  frame_size_ = static_cast<std::uint32_t>(header_size_ + joined.size());
 }
 
-frame_block* frame_block::make(message source) {
-  const bool joined = source.size() <= join_limit;
-  void* const place = take_block(block_size(joined, source.size()));
-  return ::new (place) frame_block{std::move(source), joined};  // nothing in it throws
+frame_block::frame_block(opcode type, std::string&& apart) noexcept
+    : payload_(std::move(apart)), opcode_(type), joined_(false) {
+  header_size_ = write_header(reinterpret_cast<char*>(this + 1), type, payload_.size(), false);
+  frame_size_ = header_size_;
+}
+
+frame_block* frame_block::make(opcode type, std::string_view payload) {
+  if (payload.size() > join_limit) return make(type, std::string{payload});
+  return ::new (take_block(block_size(true, payload.size()))) frame_block{type, payload};
+}
+
+frame_block* frame_block::make(opcode type, std::string&& payload) {
+  if (payload.size() <= join_limit) return make(type, std::string_view{payload});
+  return ::new (take_block(block_size(false, 0))) frame_block{type, std::move(payload)};
 }
 
 void frame_block::destroy() noexcept {
@@ -38,30 +43,45 @@ frame_view frame_block::compressed(int level) {
     auto body = deflate_message(payload(), level);
     if (!body) return;
     const auto header = encode_header(opcode_, body->size(), true);
-    deflated_.reserve(header.size + body->size());
-    deflated_ += header.view();
-    deflated_ += *body;
+    auto frame = std::make_unique<std::string>();
+    frame->reserve(header.size + body->size());
+    *frame += header.view();
+    *frame += *body;
+    deflated_ = std::move(frame);
   });
-  if (deflated_.empty()) return plain();
-  return {deflated_, {}};
+  if (!deflated_) return plain();
+  return {*deflated_, {}};
 }
 
 }  // namespace skein::detail
 
 namespace skein {
 
-prepared_message::prepared_message(message source) : block_(detail::frame_block::make(std::move(source))) {}
-prepared_message::prepared_message(const prepared_message& other) noexcept : block_(other.block_) {
-  if (block_) block_->retain();
+prepared_message::prepared_message(message source)
+    : block_(source.frame_ ? source.frame_.take_block()
+                           : detail::frame_block::make(source.type(), std::string_view{})) {}
+void prepared_message::retain() const noexcept {
+  block_->retain();
 }
-prepared_message::~prepared_message() {
-  if (block_) block_->release();
+void prepared_message::release() const noexcept {
+  block_->release();
 }
 opcode prepared_message::type() const noexcept {
   return block_->type();
 }
 std::string_view prepared_message::payload() const noexcept {
   return block_ ? block_->payload() : std::string_view{};
+}
+
+message::message(skein::opcode op, std::string payload) : opcode_(op) {
+  if (!payload.empty()) frame_ = prepared_message{detail::frame_block::make(op, std::move(payload))};
+}
+
+std::string message::release() {
+  if (!frame_) return {};
+  auto payload = frame_.block()->take_payload();
+  frame_ = {};
+  return payload;
 }
 
 }  // namespace skein

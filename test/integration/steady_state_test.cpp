@@ -50,14 +50,20 @@ counting::count cost_of_echoes(std::size_t size, std::size_t count) {
 }  // namespace
 
 TEST_SUITE("steady state") {
-  TEST_CASE("an echo of a small message allocates nothing, of a larger one its payload" *
+  TEST_CASE("an echo of a small message allocates nothing, of a larger one the block it stands in" *
             doctest::skip(!counting::counts)) {
     if (test_engine() != engine::native) return;
-    CHECK(cost_of_echoes(15, 1000).allocations == 0);
-    const auto larger = cost_of_echoes(64, 1000);
+    for (const std::size_t size : {0U, 15U, 64U, 317U, 318U}) {
+      CAPTURE(size);
+      CHECK(cost_of_echoes(size, 200).allocations == 0);
+    }
+    CHECK(cost_of_echoes(319, 1000).allocations == 1000);
+    const auto larger = cost_of_echoes(4096, 1000);
     CHECK(larger.allocations == 1000);
-    CHECK(larger.bytes == 1000 * 65);
-    // Past what the pool holds there is the block in which the message is written as well.
-    CHECK(cost_of_echoes(1024, 1000).allocations == 2000);
+    CHECK(larger.bytes == 1000 * (4096 + 66));
+    // The payload by itself; its block, which then has only the header, is in the pool.
+    const auto apart = cost_of_echoes(4097, 1000);
+    CHECK(apart.allocations == 1000);
+    CHECK(apart.bytes == 1000 * 4098);
   }
 }

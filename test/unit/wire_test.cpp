@@ -1,3 +1,4 @@
+#include "counting_new.hpp"
 #include "wire/deflate.hpp"
 #include "wire/frame.hpp"
 #include "wire/frame_block.hpp"
@@ -162,6 +163,74 @@ TEST_SUITE("prepared_message") {
     first = prepared_message{};
     CHECK(second.payload() == "x");
     CHECK(!first);
+  }
+}
+
+TEST_SUITE("message") {
+  TEST_CASE("a value: type and payload, on either side of the size from which it is moved") {
+    for (const std::size_t size : {0UL, 1UL, 4095UL, 4096UL, 4097UL}) {
+      CAPTURE(size);
+      const std::string payload(size, 'x');
+      const auto what = message::binary(payload);
+      CHECK(what.is_binary());
+      CHECK(what.size() == size);
+      CHECK(what.payload() == payload);
+      CHECK(what == message::binary(payload));
+      CHECK(what != message::text(payload));
+      CHECK(what != message::binary(payload + 'y'));
+    }
+    CHECK(message{} == message::text(""));
+  }
+
+  TEST_CASE("what is sent on is not copied, nor encoded again") {
+    for (const std::size_t size : {1UL, 4096UL, 4097UL}) {
+      CAPTURE(size);
+      auto received = message::text(std::string(size, 'x'));
+      const auto* const place = received.payload().data();
+      const auto before = counting::so_far();
+      const prepared_message shared{received};
+      const prepared_message sent{std::move(received)};
+      CHECK(counting::so_far().allocations == before.allocations);
+      CHECK(shared.payload().data() == place);
+      CHECK(sent.payload().data() == place);
+    }
+  }
+
+  TEST_CASE("what was moved from is empty, and can be sent") {
+    auto from = message::binary("x");
+    const auto to = std::move(from);
+    CHECK(from.payload().empty());  // NOLINT: that is the question
+    CHECK(from.is_binary());
+    CHECK(prepared_message{from}.size() == 0);
+    CHECK(prepared_message{from}.type() == opcode::binary);
+    CHECK(to.payload() == "x");
+  }
+
+  TEST_CASE("the payload is taken out: moved if it is large and nobody shares it") {
+    for (const std::size_t size : {0UL, 1UL, 4096UL, 4097UL}) {
+      CAPTURE(size);
+      const std::string payload(size, 'x');
+      auto alone = message::binary(payload);
+      const auto* const place = alone.payload().data();
+      const auto taken = alone.release();
+      CHECK(taken == payload);
+      CHECK((taken.data() == place) == (size > 4096));
+      CHECK(alone == message::binary(""));
+
+      auto one = message::binary(payload);
+      const auto other = one;
+      CHECK(one.release() == payload);
+      CHECK(one.size() == 0);
+      CHECK(other.payload() == payload);
+    }
+  }
+
+  TEST_CASE("taking the payload out without memory changes nothing" * doctest::skip(!counting::counts)) {
+    auto what = message::text(std::string(100, 'x'));
+    counting::let_fail(1);
+    CHECK_THROWS_AS(static_cast<void>(what.release()), std::bad_alloc);
+    counting::let_fail(0);
+    CHECK(what.payload() == std::string(100, 'x'));
   }
 }
 
