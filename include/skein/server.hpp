@@ -62,7 +62,8 @@ using endpoint = std::function<asio::awaitable<response>(const request&)>;
 ///
 /// Refusals by `handshakes`, `connections_per_address` and `accepts` are told to the address of the peer
 /// twenty times a second; while it goes on beyond that, its connections are reset as they are accepted,
-/// whatever they would ask. Each is counted. Trusted proxies are many clients, and are always told.
+/// whatever they would ask; meanwhile connections are accepted in batches, every 5 ms. Each refusal is
+/// counted. Trusted proxies are many clients, and are always told.
 struct client_limits {
   /// Messages received from one connection. Past it the message is dropped and answered with an error; at the
   /// third time 1008. The count of times begins anew once the connection has been slow enough for the whole

@@ -93,11 +93,8 @@ client_gate::client_gate(const server_options& options) : limits_(options.client
   if (!limits_.user_messages.is_off()) users_ = std::make_shared<user_buckets>(limits_.user_messages);
 }
 
-bool client_gate::listens_to(const boost::asio::ip::tcp::socket& accepted, time_point now) const {
-  if (!refused_) return true;
-  boost::system::error_code gone;
-  const auto from = accepted.remote_endpoint(gone).address();
-  return gone || refused_->has_one(from, now) || contains(proxies_.networks, from);
+bool client_gate::listens_to(const boost::asio::ip::address& from, time_point now) const {
+  return !refused_ || refused_->has_one(from, now) || contains(proxies_.networks, from);
 }
 
 void client_gate::remember(const boost::asio::ip::address& peer, refusal_reason why,

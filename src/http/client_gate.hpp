@@ -51,9 +51,9 @@ class client_gate {
   /// once. A refusal costs an HTTP exchange, over TLS a handshake too: whoever goes on is not worth that.
   static constexpr std::uint32_t answered_refusals = 20;
 
-  /// Whether a connection that has just been accepted is listened to: not if its address has been refused too
-  /// often. A trusted proxy always is: it brings many clients.
-  [[nodiscard]] bool listens_to(const boost::asio::ip::tcp::socket& accepted, time_point now) const;
+  /// Whether a connection from this address is listened to: not if the address has been refused too often. A
+  /// trusted proxy always is: it brings many clients.
+  [[nodiscard]] bool listens_to(const boost::asio::ip::address& from, time_point now) const;
   /// Counts a refusal against who sent the request, if it was for a rate or a number of connections.
   void remember(const boost::asio::ip::address& peer, refusal_reason why, time_point now) noexcept;
   /// Why this address may not connect now; nothing if it may.

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -43,6 +44,9 @@ class spare_descriptor {
 };
 
 constexpr auto accept_pause = std::chrono::milliseconds{100};
+// Connections that are to be reset are taken together: to be woken for each would cost as much as the reset.
+constexpr auto flood_pause = std::chrono::milliseconds{5};
+constexpr int accepts_at_once = 64;
 constexpr auto accept_report_interval = std::chrono::seconds{10};
 
 /// Accepts on one shard. Every shard has one, on a socket of its own with SO_REUSEPORT: the kernel spreads
@@ -97,6 +101,8 @@ class listener : public std::enable_shared_from_this<listener> {
       error_code ignored;
       self->acceptor_.close(ignored);
       for (auto* const each : *self->idle_) each->cancel();
+      self->shard_->remove_deadline(self->rest_);
+      self->rest_.over.wake();
       self->room_.wake();
     }
 
@@ -111,10 +117,15 @@ class listener : public std::enable_shared_from_this<listener> {
   };
 
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self) {
-    const auto shards = self->server_->hub->shard_count;
-    const auto most = std::max<std::size_t>(1, self->server_->options.max_handshakes / shards);
     while (!self->server_->stopping.load(std::memory_order_relaxed)) {
-      if (self->sessions_ >= most) {
+      if (self->rest_.is_set()) {
+        co_await self->rest_.over.wait();
+        while (!self->server_->stopping.load(std::memory_order_relaxed) && self->accept_waiting()) {
+          co_await asio::post(self->shard_->executor(), asio::use_awaitable);  // the others' turn
+        }
+        continue;
+      }
+      if (self->is_full()) {
         co_await self->room_.wait();
         continue;
       }
@@ -125,11 +136,66 @@ class listener : public std::enable_shared_from_this<listener> {
         self->report(ec);
         if (self->turn_away()) continue;
         // Accepting again at once would fail a million times a second.
-        self->shard_->set_deadline(self->rest_, self->shard_->now() + accept_pause);
-        co_await self->rest_.over.wait();
+        self->rest(accept_pause);
         continue;
       }
-      self->serve(std::move(socket));
+      error_code gone;
+      const auto peer = socket.remote_endpoint(gone);
+      if (gone || self->listens_to(peer)) {
+        self->serve(std::move(socket));
+      } else {
+        self->reset(socket.release(gone));
+      }
+    }
+  }
+
+  /// Accepts who has come during a pause; whether there may be more.
+  bool accept_waiting() {
+    for (int count = 0; count < accepts_at_once; ++count) {
+      if (is_full()) return false;
+      tcp::endpoint peer;
+      auto size = static_cast<socklen_t>(peer.capacity());
+      const int accepted = ::accept4(acceptor_.native_handle(), peer.data(), &size, SOCK_CLOEXEC);
+      if (accepted < 0) return false;  // that was all, or the accept loop will see what is wrong
+      if (!listens_to(peer)) {
+        reset(accepted);
+        continue;
+      }
+      tcp::socket socket{shard_->executor()};
+      error_code ec;
+      socket.assign(peer.protocol(), accepted, ec);
+      if (ec) {
+        ::close(accepted);
+      } else {
+        serve(std::move(socket));
+      }
+    }
+    return true;
+  }
+
+  [[nodiscard]] bool is_full() const noexcept {
+    return sessions_ >= std::max<std::size_t>(1, server_->options.max_handshakes / server_->hub->shard_count);
+  }
+
+  [[nodiscard]] bool listens_to(const tcp::endpoint& peer) const {
+    return server_->gate.listens_to(peer.address(), shard_->now());
+  }
+
+  /// Ends a connection that nobody listens to; nothing is kept for it.
+  void reset(int accepted) noexcept {
+    server_->hub->count_refusal(refusal_reason::rate);
+    rest(flood_pause);  // before the peer can know
+    constexpr ::linger at_once{1, 0};
+    ::setsockopt(accepted, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    ::close(accepted);
+  }
+
+  /// Lets the accept loop pause, unless it is about to, or there is no memory to end the pause.
+  void rest(std::chrono::milliseconds time) noexcept {
+    try {
+      if (!rest_.is_set()) shard_->set_deadline(rest_, shard_->now() + time);
+    } catch (const std::bad_alloc&) {
+      shard_->remove_deadline(rest_);
     }
   }
 
@@ -157,11 +223,6 @@ class listener : public std::enable_shared_from_this<listener> {
 
   void serve(tcp::socket socket) {
     error_code ignored;
-    if (!server_->gate.listens_to(socket, shard_->now())) {
-      server_->hub->count_refusal(refusal_reason::rate);
-      socket.set_option(asio::socket_base::linger{true, 0}, ignored);  // a reset: nothing is kept for it
-      return;
-    }
     socket.set_option(tcp::no_delay{true}, ignored);
     ++sessions_;
     asio::co_spawn(shard_->executor(), serve_http(server_, shard_, std::move(socket), idle_),

@@ -6,7 +6,9 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <system_error>
+#include <vector>
 
 namespace asio = boost::asio;
 using namespace skein::test;
@@ -18,11 +20,13 @@ namespace {
 
 // A server whose clock the test turns.
 struct timed_server {
-  explicit timed_server(skein::server_options where, const std::function<void(skein::server&)>& add = {})
-      : server(timed(time), std::move(where), add) {}
-  static skein::manager_options timed(std::shared_ptr<skein::clock> by) {
+  explicit timed_server(skein::server_options where, const std::function<void(skein::server&)>& add = {},
+                        unsigned shards = quiet_options().shards)
+      : server(timed(time, shards), std::move(where), add) {}
+  static skein::manager_options timed(std::shared_ptr<skein::clock> by, unsigned shards) {
     auto options = quiet_options();
     options.time = std::move(by);
+    options.shards = shards;
     return options;
   }
   std::shared_ptr<skein::testing::virtual_clock> time = std::make_shared<skein::testing::virtual_clock>();
@@ -113,17 +117,37 @@ TEST_SUITE("client limits") {
     for (int i = 0; i < 3; ++i) CHECK(status_or_reset(one.server) == 101);
     CHECK(refusals_answered(one.server, 429) == 20);
     CHECK(refused(one.server, refusal_reason::rate) == 21);
-    // Others are served, and so are its connections that there are.
+    // Others are served, with the next who are accepted: 5 ms later than without the flood.
+    one.time->advance(5ms);
     CHECK(status_or_reset(one.server, {}, 0x7f000002) == 101);
     // A twentieth of a second is one more answer, to whatever it asks; what it may do it still may.
-    one.time->advance(49ms);
+    one.time->advance(40ms);
     CHECK(status_or_reset(one.server) == 0);
-    one.time->advance(1ms);
+    one.time->advance(5ms);
     CHECK(status_or_reset(one.server) == 429);
     CHECK(status_or_reset(one.server) == 0);
     one.time->advance(950ms);
     CHECK(status_or_reset(one.server) == 101);
     CHECK(refused(one.server, refusal_reason::rate) == 24);
+  }
+
+  TEST_CASE("those who are reset are taken together, and whoever comes among them is served") {
+    skein::client_limits limits;
+    limits.handshakes = rate{1};
+    timed_server one{with_clients(limits), {}, 1};
+    CHECK(status_or_reset(one.server) == 101);
+    CHECK(refusals_answered(one.server, 429) == 20);
+    const auto before = refused(one.server, refusal_reason::rate);
+    // More than are accepted at once, during the pause behind the first reset.
+    std::vector<std::unique_ptr<raw_client>> crowd;
+    for (int i = 0; i < 70; ++i) crowd.push_back(std::make_unique<raw_client>(one.server.port()));
+    raw_client other{one.server.port(), 0, 0x7f000002};
+    other.send(upgrade_request("/echo"));
+    one.time->advance(4ms);
+    CHECK(refused(one.server, refusal_reason::rate) == before);
+    one.time->advance(1ms);
+    CHECK(other.read_answer().status == 101);
+    CHECK(refused(one.server, refusal_reason::rate) == before + 70);
   }
 
   TEST_CASE("a trusted proxy is answered however many of its clients are refused") {
