@@ -43,6 +43,12 @@ counting::count cost_of(protocol_engine& fed, std::string bytes) {
   return {after.allocations - before.allocations, after.bytes - before.bytes};
 }
 
+/// On a thread of its own, whose pool of blocks is not full of what other tests left.
+template <class Test>
+void with_an_empty_pool(Test test) {
+  std::thread{test}.join();
+}
+
 std::string times(std::size_t count, const std::string& what) {
   std::string all;
   for (std::size_t i = 0; i < count; ++i) all += what;
@@ -55,24 +61,23 @@ TEST_SUITE("native engine") {
   TEST_CASE("a small message allocates nothing, a larger one is one allocation of its size" *
             doctest::skip(!counting::counts)) {
     constexpr std::size_t block = 66;  // beside the payload that stands in it
-    running_engine one{plain};
-    // A thread of its own, whose pool of blocks is not full of what other tests left.
-    const auto small_ones = [&one] {
+    with_an_empty_pool([] {
+      running_engine one{plain};
       for (const std::size_t size : {0U, 1U, 15U, 16U, 64U, 125U, 126U, 317U, 318U}) {
         CAPTURE(size);
         cost_of(one.engine(), text_frame(std::string(size, 'x')));  // a block of this size is in the pool now
         CHECK(cost_of(one.engine(), times(100, text_frame(std::string(size, 'x')))).allocations == 0);
         CHECK(cost_of(one.engine(), times(100, binary_frame(std::string(size, '\xff')))).allocations == 0);
       }
+      for (const std::size_t size : {319U, 4'095U, 4'096U, 4'097U, 16'384U, 65'536U}) {
+        CAPTURE(size);
+        cost_of(one.engine(), text_frame(std::string(size, 'x')));
+        const auto spent = cost_of(one.engine(), times(10, text_frame(std::string(size, 'x'))));
+        CHECK(spent.allocations == 10);
+        CHECK(spent.bytes == 10 * (size + (size <= 4'096 ? block : 1)));
+      }
       CHECK(cost_of(one.engine(), times(10, text_frame("\xe2\x82\xac"))).allocations == 0);
-    };
-    std::thread{small_ones}.join();
-    for (const std::size_t size : {319U, 4'095U, 4'096U, 4'097U, 16'384U, 65'536U}) {
-      CAPTURE(size);
-      const auto spent = cost_of(one.engine(), times(10, text_frame(std::string(size, 'x'))));
-      CHECK(spent.allocations == 10);
-      CHECK(spent.bytes == 10 * (size + (size <= 4'096 ? block : 1)));
-    }
+    });
   }
 
   TEST_CASE("control frames allocate nothing") {
@@ -83,19 +88,22 @@ TEST_SUITE("native engine") {
 
   TEST_CASE("a compressed message is at most two allocations, once a context is in the pool" *
             doctest::skip(!counting::counts)) {
-    running_engine one{deflating};
-    const auto compressed = [](const std::string& payload) {
-      return frame(2, skein::test::deflate_payload(payload), {.rsv = 4});
-    };
-    cost_of(one.engine(), compressed("first"));
-    CHECK(cost_of(one.engine(), times(10, compressed("small"))).allocations == 0);
-    for (const std::size_t size : {100U, 1'000U, 16'384U}) {
-      CAPTURE(size);
-      const auto spent = cost_of(one.engine(), times(10, compressed(std::string(size, 'x'))));
-      const bool moved_to_a_block = size == 1'000;
-      CHECK(spent.allocations == (moved_to_a_block ? 20 : 10));
-      CHECK(spent.bytes <= 10 * (size + 1 + (moved_to_a_block ? size + 66 : 0)));
-    }
+    with_an_empty_pool([] {
+      running_engine one{deflating};
+      const auto compressed = [](const std::string& payload) {
+        return frame(2, skein::test::deflate_payload(payload), {.rsv = 4});
+      };
+      cost_of(one.engine(), compressed("small"));
+      CHECK(cost_of(one.engine(), times(10, compressed("small"))).allocations == 0);
+      for (const std::size_t size : {100U, 1'000U, 16'384U}) {
+        CAPTURE(size);
+        cost_of(one.engine(), compressed(std::string(size, 'x')));
+        const auto spent = cost_of(one.engine(), times(10, compressed(std::string(size, 'x'))));
+        const bool moved_to_a_block = size == 1'000;
+        CHECK(spent.allocations == (moved_to_a_block ? 20 : 10));
+        CHECK(spent.bytes <= 10 * (size + 1 + (moved_to_a_block ? size + 66 : 0)));
+      }
+    });
   }
 
   TEST_CASE("an unfinished message takes memory as it arrives, not as it was declared, and gives it back" *
@@ -114,6 +122,7 @@ TEST_SUITE("native engine") {
     CHECK(other.engine().in_message());
     cost_of(other.engine(), continuation("b"));
     CHECK(!other.engine().in_message());
+    cost_of(other.engine(), text_frame("c"));
     CHECK(cost_of(other.engine(), times(100, text_frame("c"))).allocations == 0);
   }
 
