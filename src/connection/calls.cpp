@@ -139,10 +139,8 @@ asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery h
   }
   const bool fast = !how.waits_until_written() && (how.policy() != overflow::wait || !waiting_);
   if (fast) {
-    frame_ref frame{what.take_block(), frame_ref::adopt_t{}};
-    const auto answer = offer(frame, how.policy(), how.key().get(), nullptr);
+    const auto answer = offer(what, how.policy(), how.key().get());
     if (answer.what != outcome::pending) co_return answer.what;
-    what = prepared_message{frame.take()};
   }
   co_return co_await send_slowly(std::move(what), std::move(how));
 }
@@ -150,10 +148,8 @@ asio::awaitable<outcome> connection_impl::send(prepared_message what, delivery h
 asio::awaitable<outcome> connection_impl::write(prepared_message what) {
   assert(what);
   if (host_->running_here() && !waiting_) {
-    frame_ref frame{what.take_block(), frame_ref::adopt_t{}};
-    const auto answer = offer(frame, overflow::wait, nullptr, nullptr);
+    const auto answer = offer(what, overflow::wait, nullptr);
     if (answer.what != outcome::pending) co_return answer.what;
-    what = prepared_message{frame.take()};
   }
   delivery how;
   how.wait();

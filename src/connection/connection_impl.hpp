@@ -94,9 +94,14 @@ class connection_impl final : public connection, private protocol_sink, private 
     frame_ref shared{frame};
     return offer(shared, policy, key, who);
   }
-  /// As above, of a message of which the caller needs no more: its reference is given away, unless the
-  /// verdict is `pending`.
-  verdict offer(frame_ref& frame, overflow policy, const std::string* key, outcome_sink* who) noexcept;
+  /// As above, of a message that the caller gives away and nobody is told of: it is taken, unless the verdict
+  /// is `pending`.
+  verdict offer(prepared_message& what, overflow policy, const std::string* key) noexcept {
+    frame_ref frame{what.take_block(), frame_ref::adopt_t{}};
+    const auto answer = offer(frame, policy, key, nullptr);
+    what = prepared_message{frame.take()};
+    return answer;
+  }
   /// Writes what is waiting.
   void flush() noexcept;
   void begin_close(closed_by by, close_code code, std::string_view text);
@@ -235,6 +240,8 @@ class connection_impl final : public connection, private protocol_sink, private 
 
   [[nodiscard]] bool over() const noexcept { return state_.load(std::memory_order_relaxed) == state::ended; }
   void mark();
+  /// The reference is taken, unless the verdict is `pending`.
+  verdict offer(frame_ref& frame, overflow policy, const std::string* key, outcome_sink* who) noexcept;
   /// `taken` once the channel has the message.
   verdict offer_to_channel(frame_ref& frame, overflow policy, const std::string* key, outcome_sink* who,
                            bool& taken);

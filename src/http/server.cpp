@@ -117,6 +117,7 @@ class listener : public std::enable_shared_from_this<listener> {
   };
 
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self) {
+    tcp::endpoint peer;
     while (!self->server_->stopping.load(std::memory_order_relaxed)) {
       if (self->rest_.is_set()) {
         co_await self->rest_.over.wait();
@@ -129,7 +130,7 @@ class listener : public std::enable_shared_from_this<listener> {
         co_await self->room_.wait();
         continue;
       }
-      auto [ec, socket] = co_await self->acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
+      auto [ec, socket] = co_await self->acceptor_.async_accept(peer, asio::as_tuple(asio::use_awaitable));
       if (self->server_->stopping.load(std::memory_order_relaxed)) break;
       if (ec) {
         if (ec == asio::error::connection_aborted) continue;
@@ -139,12 +140,10 @@ class listener : public std::enable_shared_from_this<listener> {
         self->rest(accept_pause);
         continue;
       }
-      error_code gone;
-      const auto peer = socket.remote_endpoint(gone);
-      if (gone || self->listens_to(peer)) {
+      if (self->listens_to(peer)) {
         self->serve(std::move(socket));
       } else {
-        self->reset(socket.release(gone));
+        self->reset(socket.release(ec));
       }
     }
   }
