@@ -55,7 +55,7 @@ struct client_options {
   /// zero to that. Not zero.
   std::chrono::nanoseconds min_pause = std::chrono::milliseconds{200};
   std::chrono::nanoseconds max_pause = std::chrono::seconds{20};
-  /// A connection that held so long begins with the first pause again.
+  /// A connection that held so long since it was welcomed begins with the first pause again.
   std::chrono::nanoseconds steady_after = std::chrono::seconds{10};
   /// Until an answer, or the welcome of a new connection, has come. Not zero.
   std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};

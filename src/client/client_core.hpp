@@ -143,13 +143,15 @@ class client_core : public std::enable_shared_from_this<client_core> {
   void end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why);
   void end_all_feeds();
 
-  [[nodiscard]] std::string next_id() { return "s" + std::to_string(++last_number_); }
+  [[nodiscard]] std::string next_id() { return own_id(++last_number_); }
+  [[nodiscard]] std::string own_id(std::uint64_t number) const { return id_prefix_ + std::to_string(number); }
 
   const asio::any_io_executor executor_;
   const client_options options_;
   client_state state_ = client_state::waiting;
   client_stats stats_;
   bool stopping_ = false, running_ = false, welcomed_ = false, abandoned_ = false;
+  time_point welcomed_at_{};
   unsigned failures_in_turn_ = 0;
   std::chrono::nanoseconds at_least_{0};  // before trying again, as the server asked
   std::string why_;
@@ -157,6 +159,9 @@ class client_core : public std::enable_shared_from_this<client_core> {
   std::unique_ptr<alarm> waker_, fresh_token_, welcome_limit_;
   asio::cancellation_signal give_up_;  // connecting
   happening slept_, ended_;
+  // Of this client alone: no publisher can guess what an answer looks like, and an answer that comes too
+  // late is known for one.
+  const std::string id_prefix_;
   std::uint64_t last_number_ = 0;
   std::multimap<std::string, std::shared_ptr<pending_request>, std::less<>> requests_;
   std::map<std::string, std::shared_ptr<feed>, std::less<>> feeds_;
@@ -168,7 +173,9 @@ class client_core : public std::enable_shared_from_this<client_core> {
 };
 
 /// What a request is known by: its id, or what it acknowledges.
-[[nodiscard]] std::string id_of(const json::object& message);
+[[nodiscard]] std::string id_of_request(const json::object& request);
+/// What an answer is known by, the same; empty: this answers nothing.
+[[nodiscard]] std::string id_of_answer(const json::object& message);
 /// What the server refused a request with.
 [[nodiscard]] request_error to_error(const json::object& answer);
 [[nodiscard]] topic_position position_of(const json::object& message);

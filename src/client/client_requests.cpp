@@ -22,11 +22,20 @@ constexpr std::chrono::milliseconds longest_time = std::chrono::hours{24 * 365};
 
 }  // namespace
 
-std::string id_of(const json::object& message) {
-  const auto* const id = message.if_contains("id");
+std::string id_of_request(const json::object& request) {
+  const auto* const id = request.if_contains("id");
   if (id == nullptr) return {};
-  if (id->is_string()) return {id->get_string().data(), id->get_string().size()};
+  if (id->is_string()) return std::string{text_of(request, "id")};
   return "ack " + json::serialize(*id);
+}
+
+std::string id_of_answer(const json::object& message) {
+  // Ids that are no strings are of messages. A publication may have such a field, too.
+  const auto* const id = message.if_contains("id");
+  const auto type = text_of(message, "type");
+  const bool of_messages = id != nullptr && !id->is_string();
+  if (of_messages && ((type != "acked" && type != "error") || message.contains("channel"))) return {};
+  return id_of_request(message);
 }
 
 request_error to_error(const json::object& answer) {
@@ -44,13 +53,19 @@ void client_core::send(std::string text) {
 }
 
 asio::awaitable<void> client_core::write_all(std::shared_ptr<client_core>, std::shared_ptr<line> to) {
-  while (!to->out.empty()) {
-    auto text = message::text(std::move(to->out.front()));
-    to->out.pop_front();
-    const auto what = co_await to->socket->write(std::move(text));
-    if (what == outcome::closed) break;
+  try {
+    while (!to->out.empty()) {
+      auto text = message::text(std::move(to->out.front()));
+      to->out.pop_front();
+      const auto what = co_await to->socket->write(std::move(text));
+      if (what == outcome::closed) break;
+    }
+    to->writing = false;
+    co_return;
+  } catch (const std::exception&) {
+    // What was to be sent is lost, and what is behind it must not go without it: on to the next connection.
   }
-  to->writing = false;
+  co_await say_goodbye(to->socket);
 }
 
 void client_core::on_answer(pending_request& request, json::object answer) {
@@ -85,8 +100,8 @@ asio::awaitable<json::object> client_core::request(json::object fields) {
   // An acknowledgement's id is the message's, or several.
   const auto* const own = fields.if_contains("id");
   const bool acknowledges = text_of(fields, "type") == "ack" && own != nullptr;
-  if (!acknowledges) fields["id"] = "s" + std::to_string(mine->number);
-  const auto id = id_of(fields);
+  if (!acknowledges) fields["id"] = own_id(mine->number);
+  const auto id = id_of_request(fields);
   mine->text = json::serialize(fields);
   mine->limit = options_.time->make_alarm(executor_, [this, id, weak = std::weak_ptr{mine}] {
     const auto late = weak.lock();
@@ -145,7 +160,7 @@ asio::awaitable<void> client_core::refresh(std::shared_ptr<client_core> self) {
     ++self->stats_.refreshes;
     self->expect_expiry(answer);
     co_return;
-  } catch (const std::exception&) {
+  } catch (...) {
     // Again in a moment: the connection ends when the token does, and the next one asks for a token, too.
   }
   if (self->line_ != on || self->stopping_) co_return;

@@ -23,6 +23,11 @@ double any_number() {
   return std::uniform_real_distribution<double>{0.0, 1.0}(engine);
 }
 
+std::string any_prefix() {
+  std::random_device source;
+  return std::to_string(source()) + "-" + std::to_string(source()) + "-";
+}
+
 asio::awaitable<std::shared_ptr<websocket>> connect_for_real(std::string url, connect_options options) {
   auto made = co_await connect_websocket(std::move(url), std::move(options));
   co_return std::shared_ptr<websocket>{std::move(made)};
@@ -83,6 +88,7 @@ client_core::client_core(asio::any_io_executor executor, client_options options)
       options_(with_defaults(std::move(options))),
       slept_(executor_),
       ended_(executor_),
+      id_prefix_(any_prefix()),
       message_came_(executor_) {}
 
 // --- Its life ---
@@ -177,7 +183,6 @@ asio::awaitable<void> client_core::pause() {
 asio::awaitable<client_core::verdict> client_core::connect_once() {
   set_state(client_state::connecting, why_);
   auto result = verdict::come_back;
-  const auto began = options_.time->now();
   try {
     auto how = options_.connect;
     if (options_.token) how.token = co_await options_.token();
@@ -185,7 +190,7 @@ asio::awaitable<client_core::verdict> client_core::connect_once() {
     made->socket = co_await options_.connector(options_.url, std::move(how));
     if (stopping_) asio::co_spawn(executor_, say_goodbye(made->socket), asio::detached);
     result = co_await converse();
-    if (options_.time->now() - began >= options_.steady_after) failures_in_turn_ = 0;
+    if (welcomed_ && options_.time->now() - welcomed_at_ >= options_.steady_after) failures_in_turn_ = 0;
   } catch (const upgrade_refused& refusal) {
     why_ = refusal.what();
     at_least_ = refusal.retry_after();
@@ -195,6 +200,8 @@ asio::awaitable<client_core::verdict> client_core::connect_once() {
     result = verdict::stay_away;
   } catch (const std::exception& error) {
     why_ = error.what();
+  } catch (...) {  // of the user's token or connector
+    why_ = "an exception that is no std::exception";
   }
   lose_connection();
   co_return result;
@@ -224,6 +231,9 @@ asio::awaitable<client_core::verdict> client_core::converse() {
 }
 
 void client_core::lose_connection() {
+  // What came from it could not be taken: it ends here, too.
+  if (line_ && line_->socket && line_->socket->is_open())
+    asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
   line_ = nullptr;
   welcomed_ = false;
   fresh_token_->cancel();
@@ -245,6 +255,7 @@ void client_core::lose_connection() {
 
 void client_core::on_welcome(const json::object& hello) {
   welcomed_ = true;
+  welcomed_at_ = options_.time->now();
   welcome_limit_->cancel();
   ++stats_.connections;
   expect_expiry(hello);
@@ -263,7 +274,7 @@ void client_core::on_welcome(const json::object& hello) {
 
 void client_core::on_message(json::object message) {
   const auto type = text_of(message, "type");
-  if (const auto id = id_of(message); !id.empty()) {
+  if (const auto id = id_of_answer(message); !id.empty()) {
     // Of several with one id the first, as the server answers them.
     if (const auto found = requests_.lower_bound(id); found != requests_.end() && found->first == id) {
       const auto request = found->second;
@@ -273,6 +284,7 @@ void client_core::on_message(json::object message) {
       return;
     }
     if (answers_a_feed(id, message)) return;
+    if (id.starts_with(id_prefix_)) return;  // nobody waits for it any more
   }
   if (type == "unsubscribed" && message.contains("code")) {
     on_ended_by_server(message);

@@ -58,7 +58,8 @@ class link : public std::enable_shared_from_this<link> {
   asio::awaitable<std::optional<message>> read();
   asio::awaitable<outcome> write(prepared_message what);
   asio::awaitable<void> close(close_code code, std::string text);
-  void cut() noexcept;
+  /// Nobody reads or writes any more.
+  void abandon() noexcept;
 
   [[nodiscard]] bool is_open() const noexcept { return open_; }
   [[nodiscard]] const close_reason& reason() const noexcept { return reason_; }
@@ -80,8 +81,10 @@ class link : public std::enable_shared_from_this<link> {
   void write_on();
   static asio::awaitable<void> write_all(std::shared_ptr<link> self);
   static asio::awaitable<void> say_goodbye(std::shared_ptr<link> self);
+  void cut() noexcept;
   void end(closed_by by, close_code code, std::string text);
   void end_with(error_code ec);
+  void end_with(const std::exception& error);
 
   const connect_options options_;
   const std::shared_ptr<clock> time_;
@@ -96,6 +99,7 @@ class link : public std::enable_shared_from_this<link> {
   std::unique_ptr<alarm> heartbeat_;
   std::string subprotocol_;
   close_reason reason_;
+  bool late_ = false;  // the handshake's time has passed
   bool open_ = false, closing_ = false, over_ = false;
   bool writing_ = false, pinging_ = false, paused_ = false;
 };
@@ -104,10 +108,10 @@ class link : public std::enable_shared_from_this<link> {
 
 asio::awaitable<void> link::connect(web_address to) {
   const auto self = shared_from_this();
-  bool late = false;
-  const auto limit = time_->make_alarm(socket_.get_executor(), [this, &late] {
-    late = true;
+  const auto limit = time_->make_alarm(socket_.get_executor(), [this] {
+    late_ = true;
     cut();
+    arrived_.notify();
   });
   limit->set(deadline_after(time_->now(), options_.handshake_timeout));
   std::exception_ptr problem;
@@ -119,19 +123,38 @@ asio::awaitable<void> link::connect(web_address to) {
     problem = std::current_exception();
   }
   limit->cancel();
-  if (!problem && !late) {
+  if (!problem && !late_) {
     begin();
     co_return;
   }
   cut();
-  if (late) throw boost::system::system_error{errc::handshake_timeout};
+  if (late_) throw boost::system::system_error{errc::handshake_timeout};
   std::rethrow_exception(problem);
 }
 
+// A name's lookup cannot be broken off: when the time has passed, or the caller gives up, it is left to
+// itself.
+struct lookup {
+  explicit lookup(const asio::any_io_executor& executor) : resolver(executor) {}
+  tcp::resolver resolver;
+  tcp::resolver::results_type found{};
+  error_code ec{};
+  bool over = false;
+};
+
 asio::awaitable<void> link::reach(const web_address& to) {
-  tcp::resolver resolver{socket_.get_executor()};
-  const auto found = co_await resolver.async_resolve(to.host, to.port, asio::use_awaitable);
-  co_await asio::async_connect(bytes().socket(), found, asio::use_awaitable);
+  const auto asked = std::make_shared<lookup>(socket_.get_executor());
+  asked->resolver.async_resolve(
+      to.host, to.port, [asked, self = shared_from_this()](error_code ec, tcp::resolver::results_type found) {
+        asked->found = std::move(found);
+        asked->ec = ec;
+        asked->over = true;
+        self->arrived_.notify();
+      });
+  while (!asked->over && !late_) co_await arrived_.wait();
+  if (late_) throw boost::system::system_error{errc::handshake_timeout};
+  if (asked->ec) throw boost::system::system_error{asked->ec};
+  co_await asio::async_connect(bytes().socket(), asked->found, asio::use_awaitable);
   bytes().socket().set_option(tcp::no_delay{true});
 }
 
@@ -204,15 +227,19 @@ void link::begin() {
 
 // Whether anybody reads or not: pings are answered, and a wait for a message can be given up.
 asio::awaitable<void> link::read_all(std::shared_ptr<link> self) {
-  while (!self->over_) {
-    while (self->open_ && self->inbox_full()) {
-      self->paused_ = true;
-      co_await self->taken_.wait();
+  try {
+    while (!self->over_) {
+      while (self->open_ && self->inbox_full()) {
+        self->paused_ = true;
+        co_await self->taken_.wait();
+      }
+      self->paused_ = false;
+      self->heard_ = self->time_->now();
+      const auto ec = co_await self->read_message();
+      if (ec) self->end_with(ec);
     }
-    self->paused_ = false;
-    self->heard_ = self->time_->now();
-    const auto ec = co_await self->read_message();
-    if (ec) self->end_with(ec);
+  } catch (const std::exception& error) {  // there is no memory for a message
+    self->end_with(error);
   }
 }
 
@@ -283,19 +310,23 @@ void link::write_on() {
 }
 
 asio::awaitable<void> link::write_all(std::shared_ptr<link> self) {
-  while (!self->queue_.empty() && !self->over_) {
-    const auto one = self->queue_.front();
-    self->socket_.text(one.is_text());
-    const auto payload = one.payload();
-    const auto [ec, n] =
-        co_await self->socket_.async_write(asio::buffer(payload.data(), payload.size()), token);
-    if (ec) {
-      self->end_with(ec);
-      self->queue_.clear();
-      break;
+  try {
+    while (!self->queue_.empty() && !self->over_) {
+      const auto one = self->queue_.front();
+      self->socket_.text(one.is_text());
+      const auto payload = one.payload();
+      const auto [ec, n] =
+          co_await self->socket_.async_write(asio::buffer(payload.data(), payload.size()), token);
+      if (ec) {
+        self->end_with(ec);
+        self->queue_.clear();
+        break;
+      }
+      self->queue_.pop_front();
+      self->room_.notify();
     }
-    self->queue_.pop_front();
-    self->room_.notify();
+  } catch (const std::exception& error) {
+    self->end_with(error);
   }
   self->writing_ = false;
   self->room_.notify();
@@ -356,10 +387,18 @@ void link::end_with(error_code ec) {
   }
 }
 
+void link::end_with(const std::exception& error) {
+  end(closed_by::local, close_code::abnormal, error.what());
+}
+
+void link::abandon() noexcept {
+  end(closed_by::local, close_code::abnormal, {});
+}
+
 class beast_client final : public websocket_client {
  public:
   explicit beast_client(std::shared_ptr<link> to) noexcept : link_(std::move(to)) {}
-  ~beast_client() override { link_->cut(); }
+  ~beast_client() override { link_->abandon(); }
 
   asio::awaitable<std::optional<message>> read() override { return link_->read(); }
   asio::awaitable<outcome> write(prepared_message what) override { return link_->write(std::move(what)); }

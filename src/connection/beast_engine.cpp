@@ -127,6 +127,12 @@ class beast_engine final : public protocol_engine {
         fail(close_code::policy_violation);
         break;
       }
+      // Not even an empty message is compressed to nothing (RFC 7692 section 7.2.3.6). Beast would take the
+      // four bytes that it appends for the beginning of a stored block, and fill up to 64 KiB with them.
+      if (step.nothing_to_inflate && send_window_bits_ != 0) {
+        fail(close_code::invalid_payload);
+        break;
+      }
       auto chunk = bytes.substr(used, step.bytes);
       used += step.bytes;
       delivered_ = false;

@@ -18,6 +18,11 @@ namespace json = boost::json;
 constexpr std::size_t max_depth = 256;
 constexpr std::array<std::string_view, 4> own_fields{"channel", "epoch", "offset", "message_id"};
 
+// What the server itself says of a channel, or answers: a publication must not pass for it.
+constexpr std::array<std::string_view, 12> own_types{
+    "acked",     "authenticated",   "error",     "history",    "pong",         "presence",
+    "published", "presence_change", "refreshed", "subscribed", "unsubscribed", "welcome"};
+
 /// Looks at a JSON text without building it: what it is, and what fields an object has.
 class inspection {
  public:
@@ -162,10 +167,12 @@ prepared_message enveloped(const prepared_message& what, const envelope_label& l
     return message::text(std::move(out));
   }
   const auto text = trimmed(what.payload());
-  json::basic_parser<inspection> parser{lenient_depth(), std::string_view{}};
+  json::basic_parser<inspection> parser{lenient_depth(),
+                                        std::string_view{label.channel.empty() ? "" : "type"}};
   const bool is_json = !text.empty() && inspect(text, parser);
   const auto& seen = parser.handler();
-  if (is_json && seen.is_object && !(seen.has_own && labelled)) {
+  const bool deceives = std::ranges::find(own_types, std::string_view{seen.found}) != own_types.end();
+  if (is_json && seen.is_object && !(seen.has_own && labelled) && !deceives) {
     if (!labelled) return what;
     out.append(text, 0, text.size() - 1);
     std::string rest;

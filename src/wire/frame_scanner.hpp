@@ -3,9 +3,10 @@
 // Follows the frame headers in what a peer sends, and nothing else: where each frame ends, how many frames
 // the message being read has. Plain state without I/O.
 //
-// The Beast engine needs it for two things. Beast accepts fragments without end, the empty ones too (design:
-// budgets on what arrives). And Beast's stream posts whenever it finds a second frame in its own buffer, so
-// it is fed frame by frame.
+// The Beast engine needs it for three things. Beast accepts fragments without end, the empty ones too
+// (design: budgets on what arrives). And Beast's stream posts whenever it finds a second frame in its own
+// buffer, so it is fed frame by frame. And of a compressed message without payload it makes what the peer
+// never sent.
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +24,8 @@ class frame_scanner {
     std::size_t bytes = 0;          ///< of the input that belong to the current frame
     std::uint64_t frames = 0;       ///< of the message, up to and with the current frame
     bool message_complete = false;  ///< the last frame of a message ends with them
+    bool nothing_to_inflate =
+        false;  ///< and it is compressed (RFC 7692 section 6), but has no payload at all
   };
   [[nodiscard]] step advance(std::string_view input) noexcept {
     step result;
@@ -60,7 +63,12 @@ class frame_scanner {
     std::uint64_t length = wide == 0 ? header_[1] & 0x7fU : 0;
     for (unsigned i = 0; i < wide; ++i) length = length << 8U | header_[2 + i];
     remaining_ = length;
-    if ((header_[0] & 0x08U) == 0) ++message_frames_;
+    if ((header_[0] & 0x08U) != 0) return;
+    if (++message_frames_ == 1) {
+      compressed_ = (header_[0] & 0x40U) != 0;
+      has_payload_ = false;
+    }
+    has_payload_ = has_payload_ || length != 0;
   }
   step finish(step result) noexcept {
     const bool data = (header_[0] & 0x08U) == 0;
@@ -70,6 +78,7 @@ class frame_scanner {
     header_filled_ = 0;
     header_needed_ = 2;
     result.message_complete = data && final_frame;
+    result.nothing_to_inflate = result.message_complete && compressed_ && !has_payload_;
     return result;
   }
 
@@ -79,6 +88,8 @@ class frame_scanner {
   unsigned header_filled_ = 0;
   unsigned header_needed_ = 2;
   bool split_ = false;
+  bool compressed_ = false;   // the message
+  bool has_payload_ = false;  // the message, so far
 };
 
 }  // namespace skein::detail

@@ -490,6 +490,58 @@ TEST_SUITE("websocket client") {
     CHECK(server.closed().front().reason.by == closed_by::transport);
   }
 
+  TEST_CASE("a socket that is dropped with messages that nobody took leaves nothing behind") {
+    std::string all = upgraded;
+    for (int i = 0; i < 64; ++i) all += "\x81\x01x";
+    impostor wordy{all};
+    afloat client{wordy.url()};
+    client.context.poll();
+    const std::weak_ptr<skein::testing::virtual_clock> time = client.time;
+    client.socket.reset();
+    CHECK(client.until([&] { return !client.time->next(); }));
+  }
+
+  TEST_CASE("the handshake's time passes while the name is looked up") {
+    const impostor silent{""};
+    asio::io_context context{1};
+    connect_options options;
+    const auto time = std::make_shared<skein::testing::virtual_clock>();
+    options.time = time;
+    std::string what;
+    const auto story = [&]() -> asio::awaitable<void> {
+      try {
+        co_await skein::connect_websocket(silent.url(), options);
+      } catch (const boost::system::system_error& e) {
+        what = e.code() == skein::errc::handshake_timeout ? "timeout" : e.what();
+      }
+    };
+    asio::co_spawn(context, story(), asio::detached);
+    context.run_one();  // as far as the lookup
+    REQUIRE(time->next());
+    time->advance(options.handshake_timeout);
+    const auto limit = std::chrono::steady_clock::now() + patience;
+    while (what.empty() && std::chrono::steady_clock::now() < limit) context.run_one_for(5ms);
+    CHECK(what == "timeout");
+  }
+
+  TEST_CASE("connecting can be given up while the name is looked up") {
+    const impostor silent{""};
+    asio::io_context context{1};
+    asio::cancellation_signal give_up;
+    bool done = false;
+    const auto story = [&]() -> asio::awaitable<void> { co_await skein::connect_websocket(silent.url()); };
+    asio::co_spawn(context, story(),
+                   asio::bind_cancellation_slot(give_up.slot(), [&](const std::exception_ptr& error) {
+                     CHECK(error);
+                     done = true;
+                   }));
+    context.run_one();
+    give_up.emit(asio::cancellation_type::terminal);
+    const auto limit = std::chrono::steady_clock::now() + patience;
+    while (!done && std::chrono::steady_clock::now() < limit) context.run_one_for(5ms);
+    CHECK(done);
+  }
+
   TEST_CASE("TLS: the certificate must be good, and the host's") {
     tls_fixture made;
     const authority strangers{"strangers"};

@@ -389,6 +389,65 @@ describe("requests", () => {
     assert.equal((await one).type, "pong");
   });
 
+  it("answered too late are neither publications nor messages", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const items = [];
+    f.client.on("message", (message) => items.push(message));
+    const chat = f.client.subscribe("chat");
+    chat.on("message", (message) => items.push(message));
+    const [subscribe] = f.heard();
+    await f.says({ type: "subscribed", id: subscribe.id, channel: "chat", epoch: "e", offset: 6 });
+    const lost = [fails(f.client.publish("chat", 1), "timed_out"), fails(f.client.request({ type: "price" }), "timed_out")];
+    const [publish, price] = f.heard();
+    await f.advance(10_000);
+    await Promise.all(lost);
+    await f.says({ type: "published", id: publish.id, channel: "chat", epoch: "e", offset: 7 }, { type: "price", id: price.id, price: 1 });
+    assert.deepEqual(items, []);
+    const real = { n: 7, channel: "chat", epoch: "e", offset: 7 };
+    await f.says(real);
+    assert.deepEqual(items, [real]);
+  });
+
+  it("are not answered by a publication's id", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const chat = await f.follows("chat");
+    let said = 0;
+    chat.on("message", () => said++);
+    const ping = f.client.ping();
+    const ack = f.client.ack(11);
+    let done = 0;
+    ping.then(() => done++);
+    ack.then(() => done++);
+    const [asked] = f.heard();
+    for (const id of ["c1", "c2", "c3", "s1", "1", 1, 11])
+      for (const type of ["pong", "acked", "error", "said"]) await f.says({ type, id, channel: "chat" });
+    assert.equal(said, 28);
+    assert.equal(done, 0);
+    await f.says({ type: "pong", id: asked.id }, { type: "acked", id: 11 });
+    await Promise.all([ping, ack]);
+    const other = new Stage();
+    await other.welcome();
+    const closed = fails(other.client.ping(), "closed");
+    assert.notEqual(other.heard()[0].id.split("-")[0], asked.id.split("-")[0]);
+    other.client.close();
+    await closed;
+  });
+
+  it("that are no JSON fail at once, and say what is asked now and not what it becomes", async () => {
+    const f = new Stage();
+    await assert.rejects(f.client.publish("chat", 1n), TypeError);
+    const data = { n: 1 };
+    const answer = f.client.publish("chat", data);
+    data.n = 2;
+    await f.welcome();
+    const [publish] = f.heard();
+    assert.deepEqual(publish.data, { n: 1 });
+    await f.says({ type: "published", id: publish.id, channel: "chat" });
+    await answer;
+  });
+
   it("ask for a history and for presence", async () => {
     const f = new Stage();
     await f.welcome();
@@ -646,8 +705,9 @@ describe("silence", () => {
     await f.advance(24_999);
     assert.deepEqual(f.heard(), []);
     await f.advance(1);
-    assert.equal(f.heard()[0].type, "ping");
-    await f.says({ type: "pong", id: "c1" });
+    const [ping] = f.heard();
+    assert.equal(ping.type, "ping");
+    await f.says({ type: "pong", id: ping.id });
     await f.advance(25_000);
     assert.equal(f.heard()[0].type, "ping");
     const socket = f.socket;

@@ -703,6 +703,143 @@ TEST_SUITE("client") {
     CHECK(two->error == "not_found");
   }
 
+  TEST_CASE("an answer that comes too late is neither a publication nor a message") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("chat", R"(,"epoch":"e","offset":6)");
+    auto message = f.start(f.client->next_message());
+    auto late = f.start(f.client->publish("chat", 1));
+    auto own = f.start(f.client->request(json::object{{"type", "price"}}));
+    const auto asked = f.heard();
+    REQUIRE(asked.size() == 2);
+    f.advance(10s);
+    CHECK(late->error == "timed out");
+    CHECK(own->error == "timed out");
+    f.says(R"({"type":"published","id":)" + json::serialize(asked[0].at("id")) +
+           R"(,"channel":"chat","epoch":"e","offset":7})");
+    f.says(R"({"type":"price","id":)" + json::serialize(asked[1].at("id")) + R"(,"price":1})");
+    CHECK(f.taken(mine).empty());
+    CHECK_FALSE(message->done);
+    // What it spoke of comes itself, and is no repeat.
+    f.says(R"({"n":7,"channel":"chat","epoch":"e","offset":7})");
+    CHECK(f.taken(mine).size() == 1);
+    CHECK(f.client->stats().repeats == 0);
+  }
+
+  TEST_CASE("a publication's id does not make an answer of it") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("chat");
+    auto asked = f.start(f.client->request(ping()));
+    const auto acknowledge = [](skein::client& c) -> asio::awaitable<int> {
+      co_await c.acknowledge(11);
+      co_return 1;
+    };
+    auto acknowledged = f.start(acknowledge(*f.client));
+    for (const std::string id : {R"("s1")", R"("s2")", R"("s3")", R"("1")", "1", "11"}) {
+      f.says(R"({"type":"pong","channel":"chat","id":)" + id + "}");
+      f.says(R"({"type":"acked","channel":"chat","id":)" + id + "}");
+      f.says(R"({"type":"said","channel":"chat","id":)" + id + "}");
+      CHECK(f.taken(mine).size() == 3);
+    }
+    CHECK_FALSE(asked->done);
+    CHECK_FALSE(acknowledged->done);
+    f.says(R"({"type":"acked","id":11})");
+    CHECK(acknowledged->value);
+    // Another client's ids are others.
+    script g;
+    g.welcome();
+    auto theirs = g.start(g.client->request(ping()));
+    CHECK(g.heard_one().at("id") != f.heard().front().at("id"));
+  }
+
+  TEST_CASE("a connection that cannot be read or written any more is closed, and another made") {
+    script f;
+    f.welcome();
+    const auto first = f.sockets.back();
+    first->then_read_throws(std::make_exception_ptr(std::bad_alloc{}));
+    f.says(R"({"n":1})");
+    CHECK(first->was_closed());
+    f.advance(200ms);
+    CHECK(f.sockets.size() == 2);
+    f.welcome();
+    CHECK(f.client->state() == client_state::connected);
+  }
+
+  TEST_CASE("a write that throws ends the connection, and what waits for its answer fails") {
+    /// Throws in the place of the nth write.
+    struct failing : mock_websocket {
+      using mock_websocket::mock_websocket;
+      asio::awaitable<outcome> write(prepared_message what) override {
+        if (left-- == 0) throw std::bad_alloc{};
+        co_return co_await mock_websocket::write(std::move(what));
+      }
+      int left = 1;
+    };
+    std::shared_ptr<failing> first;
+    script f{[&](client_options& options) {
+      const auto later = options.connector;
+      options.connector = [&first, later](
+                              std::string url,
+                              connect_options how) -> asio::awaitable<std::shared_ptr<websocket>> {
+        auto made = co_await later(url, how);
+        if (first) co_return made;
+        first = std::make_shared<failing>(co_await asio::this_coro::executor);
+        first->then_read_waits();
+        co_return first;
+      };
+    }};
+    first->peer_sends(message::text(hello));
+    f.settle();
+    auto one = f.start(f.client->request(ping()));
+    CHECK_FALSE(one->done);
+    auto two = f.start(f.client->request(ping()));
+    CHECK(first->was_closed());
+    CHECK(one->error == "closed");
+    CHECK(two->error == "closed");
+    f.advance(200ms);
+    f.welcome();
+    auto three = f.start(f.client->request(ping()));
+    f.answers(R"({"type":"pong"})");
+    CHECK(three->value);
+  }
+
+  TEST_CASE("whatever a token's callback throws, the client goes on, and can be closed") {
+    int calls = 0;
+    script f{[&](client_options& options) {
+      options.token = [&calls]() -> asio::awaitable<std::string> {
+        if (++calls < 3) throw calls;  // NOLINT: no std::exception
+        co_return "t";
+      };
+    }};
+    f.advance(200ms);
+    CHECK(f.sockets.empty());
+    f.advance(400ms);
+    CHECK(f.sockets.size() == 1);
+    calls = 0;
+    f.goes();
+    f.advance(800ms);
+    auto close = [](skein::client& c) -> asio::awaitable<int> {
+      co_await c.close();
+      co_return 1;
+    };
+    CHECK(f.start(close(*f.client))->value);
+  }
+
+  TEST_CASE("the time to connect does not make a connection steady") {
+    script f;
+    for (const auto pause : {200ms, 400ms, 800ms}) {
+      f.advance(9'999ms);
+      f.welcome();
+      f.advance(9'999ms);
+      f.goes();
+      f.advance(pause - 1ms);
+      CHECK(f.client->state() == client_state::waiting);
+      f.advance(1ms);
+      CHECK(f.client->state() == client_state::connecting);
+    }
+  }
+
   TEST_CASE("times past reason are believed up to a year") {
     script f{[](client_options& options) {
       options.token = []() -> asio::awaitable<std::string> { co_return "t"; };

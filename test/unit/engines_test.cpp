@@ -8,6 +8,7 @@
 #include <map>
 
 using namespace engine_runs;
+using engine_runs::comparing::without_failure;
 using namespace std::string_literals;
 using skein::test::deflate_form;
 using skein::test::deflate_payload;
@@ -160,6 +161,31 @@ TEST_SUITE("engines") {
     CHECK(result.beast.empty());
     const auto text = frame(1, "\xff", {.wide = 8, .declared = ~0ULL});
     CHECK(compare({}, text, {}, {}).alike);
+  }
+
+  TEST_CASE("a compressed message without payload: Beast does not make up what it is") {
+    // Found by the fuzz target: 64 KiB of 00 00 ff ff in the message behind it.
+    constexpr engine_options roomy{.max_message_bytes = 70'000, .max_message_frames = 8, .compression = true};
+    const auto next = frame(2, std::string_view{"\0", 1}, {.rsv = 4});
+    const auto ping = frame(9, "between");
+    for (const auto& nothing :
+         {frame(2, "", {.rsv = 4}), frame(2, "", {.fin = false, .rsv = 4}) + ping + continuation("", true)}) {
+      const auto bytes = nothing + next;
+      for (const auto& where : {cuts{}, cuts{1}, cuts{5}}) {
+        const auto result = compare(roomy, bytes, where, where);
+        CHECK(result.alike);
+        CHECK(without_failure(result.native).back() == got_binary(""));
+        CHECK(result.beast.back() == failed(1007));
+        CHECK(std::ranges::count(result.beast, got_binary("")) == 0);
+      }
+    }
+    // An empty piece is nothing special, and neither is a message that is empty without being compressed.
+    const auto pieces = frame(1, "", {.fin = false, .rsv = 4}) +
+                        continuation(deflate_payload("piece", {.level = 6, .window_bits = 15}), true) +
+                        text_frame("");
+    const auto result = compare(roomy, pieces, {}, {});
+    CHECK(result.beast == events{got_text("piece"), got_text("")});
+    CHECK(result.native == result.beast);
   }
 
   TEST_CASE("a frame too many whose header is wrong as well, and comes in two pieces") {

@@ -53,6 +53,26 @@ TEST_SUITE("envelope") {
           R"({"a":{"offset":1},"b":["epoch"],"channel":"t"})");
   }
 
+  TEST_CASE("a publication does not pass for what the server says itself") {
+    for (const std::string type :
+         {"acked", "authenticated", "error", "history", "pong", "presence", "presence_change", "published",
+          "refreshed", "subscribed", "unsubscribed", "welcome"}) {
+      const auto payload = R"({"type":")" + type + R"(","code":"not_allowed"})";
+      CHECK(in_topic(payload) == "{\"data\":" + payload + ",\"channel\":\"t\"}");
+      // To a user only modules speak, and they may say what they like.
+      CHECK(of(payload, {}) == payload);
+      CHECK(in_topic(R"({"type":")" + type + R"(_"})") == R"({"type":")" + type + R"(_","channel":"t"})");
+    }
+    // However it is written, and the last one counts.
+    const std::string hidden = R"({"ty\u0070e":"unsubscri\u0062ed"})",
+                      last = R"({"type":"x","type":"error"})";
+    CHECK(in_topic(hidden) == "{\"data\":" + hidden + ",\"channel\":\"t\"}");
+    CHECK(in_topic(last) == "{\"data\":" + last + ",\"channel\":\"t\"}");
+    CHECK(in_topic(R"({"type":"error","type":"x"})") == R"({"type":"error","type":"x","channel":"t"})");
+    CHECK(in_topic(R"({"type":["error"],"a":{"type":"error"}})") ==
+          R"({"type":["error"],"a":{"type":"error"},"channel":"t"})");
+  }
+
   TEST_CASE("other JSON, other text, and bytes") {
     CHECK(in_topic("[1,2]") == R"({"data":[1,2],"channel":"t"})");
     CHECK(in_topic("\"x\"") == R"({"data":"x","channel":"t"})");

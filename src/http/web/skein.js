@@ -143,6 +143,8 @@ class Queue {
   }
 }
 
+const anyNumber = () => globalThis.crypto?.getRandomValues(new Uint32Array(1))[0] ?? Math.floor(Math.random() * 2 ** 32);
+
 const positionOf = (message) =>
   typeof message.epoch === "string" && Number.isSafeInteger(message.offset)
     ? { epoch: message.epoch, offset: message.offset }
@@ -324,11 +326,14 @@ export class Client extends Emitter {
   #closed = false;
   #ready = false; // may speak: the token has been accepted
   #failures = 0;
-  #began = 0;
+  #welcomedAt = 0;
   #timers = {}; // by what they are for: retry, welcome, token, silence
   #heard = 0;
   #pingMs = 0;
   #lastId = 0;
+  // Of this client alone: no publisher can guess what an answer looks like, and an answer that comes too late
+  // is known for one.
+  #idPrefix = `${anyNumber()}-${anyNumber()}-`;
   #requests = new Map();
   #acks = new Map();
   #feeds = new Map();
@@ -395,7 +400,13 @@ export class Client extends Emitter {
   request(fields) {
     if (this.#closed) return Promise.reject(new SkeinError("closed", "the client is closed"));
     const id = this.#nextId();
-    return this.#pending(this.#requests, id, { ...fields, id });
+    let text;
+    try {
+      text = JSON.stringify({ ...fields, id }); // as it is now, and while there is somebody to tell that it is no JSON
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#pending(this.#requests, id, text);
   }
 
   /** Removes a stored message from the server; resolves when it is removed for good. */
@@ -403,7 +414,7 @@ export class Client extends Emitter {
     if (this.#closed) throw new SkeinError("closed", "the client is closed");
     this.#untaken.delete(messageId);
     const asked = this.#acks.get(messageId);
-    await (asked ? asked.answer : this.#pending(this.#acks, messageId, { type: "ack", id: messageId }));
+    await (asked ? asked.answer : this.#pending(this.#acks, messageId, JSON.stringify({ type: "ack", id: messageId })));
   }
 
   /** Messages of the user's own. Each is acknowledged when the next one is asked for. */
@@ -444,7 +455,6 @@ export class Client extends Emitter {
   async #connect() {
     this.#stop("retry");
     this.#setState("connecting", this.#reason);
-    this.#began = this.#options.now();
     const attempt = (this.#socket = {}); // until there is a real one
     this.#start("welcome", this.#options.connectTimeout, () => this.#lost("the server did not welcome in time"));
     let token;
@@ -517,7 +527,7 @@ export class Client extends Emitter {
 
   #lost(reason) {
     const { now, steadyAfter, minPause, maxPause, random } = this.#options;
-    if (this.#ready && now() - this.#began >= steadyAfter) this.#failures = 0;
+    if (this.#ready && now() - this.#welcomedAt >= steadyAfter) this.#failures = 0;
     this.#abandon();
     const longest = Math.min(maxPause, minPause * 2 ** Math.min(this.#failures++, 30));
     const pause = random() * longest;
@@ -560,6 +570,7 @@ export class Client extends Emitter {
 
   #welcomed(hello) {
     this.#ready = true;
+    this.#welcomedAt = this.#options.now();
     this.#stop("welcome");
     this.#pingMs = hello.ping_ms > 0 ? hello.ping_ms : 0;
     this.#expectExpiry(hello);
@@ -572,7 +583,9 @@ export class Client extends Emitter {
 
   #dispatch(message) {
     const { type, id, channel } = message;
-    const request = type === "acked" ? this.#acks.get(id) : (this.#requests.get(id) ?? this.#acks.get(id));
+    // An acknowledgement's id is the message's; a publication may have such a field, too.
+    const ofMessages = (type === "acked" || type === "error") && channel === undefined;
+    const request = this.#requests.get(id) ?? (ofMessages ? this.#acks.get(id) : undefined);
     if (request) {
       if (type === "error") request.fail(new SkeinError(message.code, message.message, message));
       else request.done(message);
@@ -580,6 +593,7 @@ export class Client extends Emitter {
     }
     if (typeof id === "string") {
       for (const feed of this.#feeds.values()) if (feed.asked === id) return feed.answered(message);
+      if (id.startsWith(this.#idPrefix)) return; // nobody waits for it any more
     }
     if (type === "unsubscribed") {
       if (message.code) this.#feeds.get(channel)?.end(new SkeinError(message.code, "the server ended the subscription"));
@@ -646,18 +660,21 @@ export class Client extends Emitter {
   // ---- what it says to the server
 
   #send(fields) {
+    this.#sendText(JSON.stringify(fields));
+  }
+  #sendText(text) {
     try {
-      this.#socket.send(JSON.stringify(fields));
+      this.#socket.send(text);
     } catch {
       // It is closing; its end will be told.
     }
   }
 
   #nextId() {
-    return `c${++this.#lastId}`;
+    return `${this.#idPrefix}${++this.#lastId}`;
   }
 
-  #pending(among, id, fields) {
+  #pending(among, id, text) {
     const answer = new Promise((resolve, reject) => {
       const over = (call) => (what) => {
         if (among.get(id) === request) among.delete(id);
@@ -669,7 +686,7 @@ export class Client extends Emitter {
         send: () => {
           if (request.sent) return;
           request.sent = true;
-          this.#send(fields);
+          this.#sendText(text);
         },
         done: over(resolve),
         fail: over(reject),
