@@ -145,7 +145,8 @@ class message_store {
   virtual ~message_store() = default;
 
   // History. A topic is any text that is not empty. Each of these throws `std::invalid_argument` for an empty
-  // one. `append`, `read` and `position` begin a topic that the store has not seen, or has forgotten.
+  // one. Only `append` begins a topic. One that the store has not seen, or has forgotten, is for `read` and
+  // `position` as it would begin now: an epoch that it has not had before, and the offset 0.
 
   /// Adds a publication to a topic's history and trims that to `limits`, which hold for all of it until the
   /// next `append`. Completes with the publication's position once it is as safe as the store makes it: in
@@ -184,6 +185,10 @@ class message_store {
   /// Removes exactly this message; completes with whether it was waiting for this user. Once it completes the
   /// message does not come back.
   virtual asio::awaitable<bool> acknowledge(std::string user, stored_id id) = 0;
+
+  /// As `acknowledge` of each; completes with how many were waiting. A store overrides it if many at once are
+  /// cheaper than one by one.
+  virtual asio::awaitable<std::size_t> acknowledge_all(std::string user, std::vector<stored_id> ids);
 
   [[nodiscard]] virtual store_health health() const = 0;
   [[nodiscard]] virtual store_stats stats() const = 0;

@@ -69,9 +69,10 @@ struct protocol_options {
   std::size_t max_depth = 16;        ///< of a request's JSON; 1 to 256. Past it `bad_json`
   std::size_t max_faults = 3;        ///< of one connection; at least 1. The last one closes it
   std::size_t max_info_bytes = 256;  ///< of a subscription's `info`
-  // What clients are told; see the manager's options.
+  // What clients are told; see the options of the manager and of the topics.
   std::chrono::nanoseconds ping_interval = std::chrono::seconds{25};
   std::size_t max_message_bytes = 64 * 1024;
+  std::size_t max_subscriptions = 128;
 };
 
 /// Since the start.

@@ -62,12 +62,16 @@ struct topic_rule {
   /// For publications that come without a policy of their own. Not `wait`. `conflate`: a publication replaces
   /// the waiting one of its topic.
   overflow policy = overflow::evict;
-  /// With `conflate`: one of its topic that has the same value in this field of its JSON object.
+  /// With `conflate`: one of its topic that has the same value in this field of its JSON object. Not for a
+  /// topic with a history: what is delivered of that has ascending offsets.
   std::string conflate_by{};
   std::optional<topic_history> history{};
   bool presence = false;
   topic_publishers clients_publish = topic_publishers::nobody;
 };
+
+/// Says whether a connection that follows a topic, itself or by a pattern, may have what is published to it.
+using topic_filter = std::function<bool(const connection& to, std::string_view topic)>;
 
 struct topics_options {
   std::size_t max_subscriptions = 128;  ///< of one connection; at least 1
@@ -76,6 +80,10 @@ struct topics_options {
   std::shared_ptr<message_store> store{};
   /// Where durable ones are; required if a rule asks for any.
   std::shared_ptr<message_store> durable_store{};
+  /// Asked for each delivery to each follower, on that connection's executor; it must not block. A follower
+  /// for whom it is false is not matched. What it throws counts as false, and is in the log. Not asked for
+  /// what is recovered from a history. Empty: whoever may subscribe gets everything.
+  topic_filter may_receive{};
   std::size_t presence_members = 200;  ///< of a topic with more, only their number is told
   /// Joins and leaves are gathered for so long before they are told; more than zero.
   std::chrono::nanoseconds presence_interval = std::chrono::seconds{1};
@@ -88,6 +96,8 @@ enum class subscribed : std::uint8_t {
   invalid,  ///< not a topic or pattern
   limit,    ///< the connection has `max_subscriptions` already
   closed,   ///< the connection is closing or has ended
+  /// The subscription was ended while the connection was still being told what it had missed.
+  withdrawn,
 };
 
 /// What became of a `subscribe` with options.
@@ -113,6 +123,11 @@ class subscription {
     since_ = std::move(since);
     return *this;
   }
+  /// As if `recover` had not been said.
+  subscription& recover_nothing() noexcept {
+    since_.reset();
+    return *this;
+  }
   /// JSON that presence shows of this subscription.
   subscription& info(std::string json) {
     info_ = std::move(json);
@@ -125,13 +140,21 @@ class subscription {
     return *this;
   }
 
+  /// Does not tell the connection, by this subscription, who joins and leaves.
+  subscription& blind_to_presence(bool yes = true) noexcept {
+    blind_ = yes;
+    return *this;
+  }
+
   [[nodiscard]] const std::optional<topic_position>& since() const noexcept { return since_; }
+  [[nodiscard]] bool is_blind_to_presence() const noexcept { return blind_; }
   [[nodiscard]] const std::string& info() const noexcept { return info_; }
   [[nodiscard]] const auto& announce() const noexcept { return announce_; }
 
  private:
   std::optional<topic_position> since_;
   std::string info_;
+  bool blind_ = false;
   std::function<prepared_message(const subscribe_report&)> announce_;
 };
 

@@ -78,6 +78,9 @@ class users {
   /// Removes a stored message; completes with whether it was there, once it cannot come again.
   virtual asio::awaitable<bool> acknowledge(std::string user, stored_id id) = 0;
 
+  /// As `acknowledge` of each, at once; completes with how many were there.
+  virtual asio::awaitable<std::size_t> acknowledge_all(std::string user, std::vector<stored_id> ids);
+
   /// The messages that wait for a user, as `message_store::waiting`.
   [[nodiscard]] virtual asio::awaitable<std::vector<stored_message>> waiting(std::string user,
                                                                              stored_id after,

@@ -96,6 +96,7 @@ json_protocol& container::impl::build_protocol(protocol_options with) {
   build_topics();
   build_users();
   with.ping_interval = options.manager.limits.ping_interval;
+  with.max_subscriptions = options.topics.max_subscriptions;
   with.max_message_bytes = options.manager.limits.max_message_bytes;
   if (!with.tokens) with.tokens = build_tokens();
   return protocol.emplace(topics, users, std::move(with));

@@ -86,7 +86,7 @@ std::optional<topic_rule> parse_topic_rule(std::string_view text) {
     }
   }
   if (rule.pattern.empty()) return std::nullopt;
-  if (!rule.conflate_by.empty() && rule.policy != overflow::conflate) return std::nullopt;
+  if (!rule.conflate_by.empty() && (rule.policy != overflow::conflate || rule.history)) return std::nullopt;
   return rule;
 }
 

@@ -237,6 +237,7 @@ void connection_impl::admit(identity who) {
   set_user(std::move(who));
   admitted_ = true;
   host_->on_admitted(*this);
+  if (paused_) go_on_reading();
   if (is_open() && user_due() != time_point::max()) host_->set_deadline_no_later(*this, user_due());
 }
 

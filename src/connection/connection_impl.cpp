@@ -158,7 +158,7 @@ void connection_impl::go_on(input what) {
 
 bool connection_impl::must_wait_for_room() const noexcept {
   // In the closing handshake messages are discarded, and the peer's close frame may be behind them.
-  return is_open() && inbox_.full(host_->limits());
+  return is_open() && (inbox_.full(host_->limits()) || awaits_admission());
 }
 
 bool connection_impl::may_feed_backlog() const noexcept {
@@ -274,9 +274,9 @@ bool connection_impl::on_message(message what) {
   host_->counters.messages_in.add();
   host_->counters.bytes_in.add(what.size());
   if (!is_open()) return true;  // RFC 6455 section 1.4: what comes behind our close frame may be discarded
-  if (guard_ && !passes(what)) return is_open();
+  if (guard_ && !passes(what)) return is_open() && !awaits_admission();
   inbox_.push(std::move(what));
-  return !inbox_.full(host_->limits());
+  return !inbox_.full(host_->limits()) && !awaits_admission();
 }
 
 bool connection_impl::passes(const message& what) {
@@ -305,7 +305,11 @@ bool connection_impl::on_ping() {
 
 void connection_impl::on_pong(std::string_view payload) {
   const auto rtt = heartbeat_.pong(payload, host_->now(), host_->beats());
-  if (!rtt) return;
+  if (!rtt) {
+    // RFC 6455 section 5.5.3 allows those that nobody asked for; they cost what a ping does.
+    if (!ping_budget_.take(host_->now(), host_->pings())) on_failure(close_code::policy_violation);
+    return;
+  }
   rtt_ = *rtt;
   host_->counters.pongs_received.add();
   if (is_open())

@@ -124,6 +124,8 @@ class connection_impl final : public connection, private protocol_sink, private 
   [[nodiscard]] time_point user_due() const noexcept {
     return particulars_ ? particulars_->due : time_point::max();
   }
+  /// What holds for what arrives; null if nothing does.
+  [[nodiscard]] const inbound_rules* inbound() const noexcept { return guard_ ? guard_->rules() : nullptr; }
   [[nodiscard]] const std::string* route_name() const noexcept { return route_; }
   [[nodiscard]] host& where() const noexcept { return *host_; }
 
@@ -206,6 +208,9 @@ class connection_impl final : public connection, private protocol_sink, private 
   /// One turn of the read loop.
   void go_on(input what);
   [[nodiscard]] bool must_wait_for_room() const noexcept;
+  /// Whether nothing more is read until it is known who this is: what comes behind the first message is
+  /// judged by the rules for that user.
+  [[nodiscard]] bool awaits_admission() const noexcept { return !admitted_ && messages_in_ > 0; }
   [[nodiscard]] bool may_feed_backlog() const noexcept;
   void read_once();
   void feed_backlog();

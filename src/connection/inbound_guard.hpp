@@ -55,12 +55,14 @@ class inbound_guard {
   [[nodiscard]] std::optional<objection> judge(const message& what, std::string_view user, bool validate,
                                                time_point now);
 
+  [[nodiscard]] const inbound_rules* rules() const noexcept { return rules_.get(); }
+
   /// Lets go of what was held.
   void leave() noexcept { place_.reset(); }
 
  private:
-  std::optional<objection> slow_down(std::string_view limit, const rate& past, rate_verdict verdict,
-                                     time_point now);
+  std::optional<objection> slow_down(const message& what, std::string_view limit, const rate& past,
+                                     rate_verdict verdict, time_point now);
 
   std::shared_ptr<const inbound_rules> rules_;
   std::shared_ptr<void> place_;

@@ -9,24 +9,39 @@
 namespace skein::detail {
 
 std::shared_ptr<catch_up> shard::begin_catch_up(connection_impl& who, audience::kind what, std::string name) {
+  end_catch_up(who, what, name);  // of a subscription that has ended, or that was told of everything
   auto state = std::make_shared<catch_up>(catch_up{what, std::move(name)});
   catching_up_.emplace(&who, state);
   ++who.catching_up;
   return state;
 }
 
-catch_up* shard::find_catch_up(const connection_impl& who, audience::kind what,
-                               std::string_view name) const noexcept {
+shard::catch_ups::const_iterator shard::locate(const connection_impl& who, audience::kind what,
+                                               std::string_view name) const noexcept {
+  if (who.catching_up == 0) return catching_up_.end();
   const auto [first, last] = catching_up_.equal_range(&who);
   const auto found = std::find_if(
       first, last, [&](const auto& each) { return each.second->what == what && each.second->name == name; });
-  return found == last ? nullptr : found->second.get();
+  return found == last ? catching_up_.end() : found;
+}
+
+void shard::end_catch_up(connection_impl& who, audience::kind what, std::string_view name) noexcept {
+  const auto found = locate(who, what, name);
+  if (found == catching_up_.end()) return;
+  const auto state = found->second;
+  catching_up_.erase(found);
+  --who.catching_up;
+  state->live = true;
+  state->withdrawn = true;
+  for (auto& each : std::exchange(state->waiting, {})) {
+    if (each.part) each.part->settle(outcome::dropped, false);
+  }
 }
 
 bool shard::is_catching_up(const connection_impl& who, audience::kind what,
                            std::string_view name) const noexcept {
-  const auto* const state = who.catching_up == 0 ? nullptr : find_catch_up(who, what, name);
-  return state && !state->live;
+  const auto found = locate(who, what, name);
+  return found != catching_up_.end() && !found->second->live;
 }
 
 void shard::forget(connection_impl& who, const catch_up& state) noexcept {
@@ -39,8 +54,9 @@ void shard::forget(connection_impl& who, const catch_up& state) noexcept {
 
 bool shard::hold_back(connection_impl& to, frame_block* frame, const delivery& how, broadcast_part* part,
                       const audience& whom) {
-  auto* const state = find_catch_up(to, whom.what, whom.name);
-  if (!state) return false;
+  const auto found = locate(to, whom.what, whom.name);
+  if (found == catching_up_.end()) return false;
+  auto* const state = found->second.get();
   if (state->live) {
     if (state->has_seen(whom.number, whom.epoch)) return true;
     if (whom.number != 0) forget(to, *state);  // numbers come in order: nothing older can follow

@@ -39,6 +39,7 @@ struct catch_up {
   std::uint64_t last = 0;   ///< everything up to this number has been sent, or is not wanted
   bool live = false;        ///< nothing is held any more
   bool overflowed = false;  ///< more came than may be held: it has been let go, and must be read again
+  bool withdrawn = false;   ///< nobody wants it any more: whoever sends what was missed stops
   std::vector<held> waiting{};
   std::size_t bytes = 0;  ///< of payload in `waiting`
 

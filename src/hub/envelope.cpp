@@ -172,7 +172,7 @@ prepared_message enveloped(const prepared_message& what, const envelope_label& l
   const bool is_json = !text.empty() && inspect(text, parser);
   const auto& seen = parser.handler();
   const bool deceives = std::ranges::find(own_types, std::string_view{seen.found}) != own_types.end();
-  if (is_json && seen.is_object && !(seen.has_own && labelled) && !deceives) {
+  if (is_json && seen.is_object && !seen.has_own && !deceives) {
     if (!labelled) return what;
     out.append(text, 0, text.size() - 1);
     std::string rest;

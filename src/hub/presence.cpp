@@ -74,7 +74,23 @@ void presence_desk::join(const std::shared_ptr<const presence_board>& board, con
   tell(added, who, true);
 }
 
+void presence_desk::hide_from(const connection_impl& who, std::string pattern) {
+  hidden_[&who].insert(std::move(pattern));
+}
+
+bool presence_desk::may_see(const connection_impl& who, std::string_view topic) const {
+  const auto known = hidden_.find(&who);
+  if (known == hidden_.end()) return true;
+  return std::ranges::any_of(shard_.followers.patterns(who), [&](const auto& each) {
+    return topic_matches(each, topic) && !known->second.contains(each);
+  });
+}
+
 void presence_desk::leave(connection_impl& who, std::string_view topic) {
+  if (const auto mine = hidden_.find(&who); mine != hidden_.end()) {
+    if (const auto found = mine->second.find(topic); found != mine->second.end()) mine->second.erase(found);
+    if (mine->second.empty()) hidden_.erase(mine);
+  }
   const auto known = members_.find(&who);
   if (known == members_.end()) return;
   auto& all = known->second;
@@ -86,6 +102,7 @@ void presence_desk::leave(connection_impl& who, std::string_view topic) {
 }
 
 void presence_desk::leave_all(connection_impl& who) noexcept {
+  hidden_.erase(&who);
   const auto known = members_.find(&who);
   if (known == members_.end()) return;
   for (const auto& each : known->second) {
@@ -100,6 +117,7 @@ void presence_desk::leave_all(connection_impl& who) noexcept {
 
 void presence_desk::clear() noexcept {
   members_.clear();
+  hidden_.clear();
   gatherings_.clear();
 }
 
@@ -117,6 +135,7 @@ void presence_desk::changed(const std::shared_ptr<const presence_board>& board, 
   auto& state = gatherings_[topic];
   if (!state) state = std::make_unique<gathering>(*this, topic);
   state->board = board;
+  if (!joined && state->count == 0) return;  // of topics that there were before these
   joined ? ++state->count : --state->count;
   auto& opposite = joined ? state->left : state->joined;
   if (opposite.erase(who.connection) == 0 && !state->too_many) {
@@ -143,8 +162,10 @@ void presence_desk::publish(gathering& what) {
       append_members(text, "left", what.left);
     }
     text += '}';
-    auto how = delivery().drop().where(
-        [](const connection& one) { return static_cast<const connection_impl&>(one).wants_envelopes; });
+    auto how = delivery().drop().where([topic = what.topic](const connection& one) {
+      const auto& to = static_cast<const connection_impl&>(one);
+      return to.wants_envelopes && static_cast<shard&>(to.where()).presence.may_see(to, topic);
+    });
     auto whom = std::make_shared<const audience>(audience{audience::kind::followers, what.topic});
     post_to_all(board->shards, message::text(std::move(text)), how, whom);
   }

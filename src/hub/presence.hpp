@@ -10,8 +10,10 @@
 #include <skein/topics.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -43,6 +45,11 @@ class presence_desk {
             std::string info);
   void leave(connection_impl& who, std::string_view topic);
   void leave_all(connection_impl& who) noexcept;
+  /// What this connection follows by this topic or pattern does not tell it who joins and leaves, until it
+  /// leaves that itself.
+  void hide_from(const connection_impl& who, std::string pattern);
+  /// Whether anything that the connection follows tells it who joins and leaves this topic.
+  [[nodiscard]] bool may_see(const connection_impl& who, std::string_view topic) const;
   /// Nobody is on any topic, and nobody is told: the topics have gone.
   void clear() noexcept;
   /// What the subscription was given; empty if there is none.
@@ -66,6 +73,7 @@ class presence_desk {
 
   shard& shard_;
   std::unordered_map<const connection_impl*, std::vector<membership>> members_;
+  std::unordered_map<const connection_impl*, std::set<std::string, std::less<>>> hidden_;
   std::unordered_map<std::string, std::unique_ptr<gathering>> gatherings_;
 };
 

@@ -24,6 +24,7 @@ class held_back {
   held_back& operator=(const held_back&) = delete;
   ~held_back() { shard_.go_live(who_, state_); }
   [[nodiscard]] catch_up& state() const noexcept { return *state_; }
+  [[nodiscard]] const std::shared_ptr<catch_up>& shared() const noexcept { return state_; }
 
  private:
   shard& shard_;

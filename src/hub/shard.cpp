@@ -266,6 +266,15 @@ void shard::deliver(frame_block* frame, const delivery& how, broadcast_part* par
   }
 }
 
+bool shard::passes(const topic_filter& filter, const connection_impl& to, std::string_view topic) {
+  try {
+    return filter(to, topic);
+  } catch (...) {
+    problem("may_receive threw: " + what_of(std::current_exception()));
+    return false;
+  }
+}
+
 void shard::deliver_to_audience(frame_block* frame, const delivery& how, const std::string* route,
                                 broadcast_part* part, const audience& whom) {
   // A list of its own, because a predicate may subscribe, unsubscribe or publish. Nobody in it goes before
@@ -278,7 +287,7 @@ void shard::deliver_to_audience(frame_block* frame, const delivery& how, const s
     if (i + 4 < found.size()) __builtin_prefetch(found[i + 4]->hot());
     if (i + 2 < found.size()) found[i + 2]->prefetch();
     auto& to = *found[i];
-    if (!accepts(to, how, route)) continue;
+    if (!accepts(to, how, route) || (whom.filter && !passes(*whom.filter, to, whom.name))) continue;
     auto* const form = to.wants_envelopes ? other_form : frame;
     if (to.catching_up != 0 && hold_back(to, form, how, part, whom)) continue;
     offer_to(to, form, how.policy(), key, part);

@@ -78,6 +78,8 @@ class shard : public host, public std::enable_shared_from_this<shard> {
 
   /// Holds back what comes for a connection as a follower of a topic, or as a user, until `go_live`.
   std::shared_ptr<catch_up> begin_catch_up(connection_impl& who, audience::kind what, std::string name);
+  /// Lets go of what is held, and of what was kept to recognise repeats, if there is anything.
+  void end_catch_up(connection_impl& who, audience::kind what, std::string_view name) noexcept;
   /// Sends what was held and is newer than `last`, and holds nothing any more.
   void go_live(connection_impl& who, const std::shared_ptr<catch_up>& state);
   /// Whether what this connection gets as a follower of this topic, or as this user, is being held back.
@@ -151,13 +153,16 @@ class shard : public host, public std::enable_shared_from_this<shard> {
                 broadcast_part* part);
   void deliver_to_audience(frame_block* frame, const delivery& how, const std::string* route,
                            broadcast_part* part, const audience& whom);
+  [[nodiscard]] bool passes(const topic_filter& filter, const connection_impl& to, std::string_view topic);
   /// Whether the message was taken care of.
   bool hold_back(connection_impl& to, frame_block* frame, const delivery& how, broadcast_part* part,
                  const audience& whom);
   void let_go_of_held(connection_impl& who) noexcept;
   void forget(connection_impl& who, const catch_up& state) noexcept;
-  [[nodiscard]] catch_up* find_catch_up(const connection_impl& who, audience::kind what,
-                                        std::string_view name) const noexcept;
+  using catch_ups = std::unordered_multimap<const connection_impl*, std::shared_ptr<catch_up>>;
+  /// The end of `catching_up_` if there is none.
+  [[nodiscard]] catch_ups::const_iterator locate(const connection_impl& who, audience::kind what,
+                                                 std::string_view name) const noexcept;
   void tell_opened(connection_impl& who);
   void end_turn();
   void post_end_turn();
@@ -170,9 +175,9 @@ class shard : public host, public std::enable_shared_from_this<shard> {
   std::vector<connection_impl*> marked_;
   std::vector<connection_impl*> flushing_;
   std::vector<connection_impl*> found_;  // empty but for its memory
-  std::unordered_multimap<const connection_impl*, std::shared_ptr<catch_up>> catching_up_;
-  std::uint64_t marks_ = 0;       // ever made
-  std::uint64_t marks_seen_ = 0;  // at the last look
+  catch_ups catching_up_;                // one at most for each topic, and user, of a connection
+  std::uint64_t marks_ = 0;              // ever made
+  std::uint64_t marks_seen_ = 0;         // at the last look
   unsigned looks_ = 0;
   std::uint64_t topics_number_ = 0;  // whose `followers` these are
   bool turn_posted_ = false;

@@ -9,6 +9,7 @@
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include <stdexcept>
 #include <utility>
 
 namespace skein::detail {
@@ -23,6 +24,7 @@ prepared_message form_for(const connection_impl& who, const std::string& topic, 
 asio::awaitable<bool> send_page(std::shared_ptr<connection_impl> who, const std::string& topic,
                                 const history_page& page, catch_up& state, subscribe_report& report) {
   for (const auto& each : page.publications) {
+    if (state.withdrawn) co_return false;
     const auto queued =
         co_await who->send(form_for(*who, topic, page.current.epoch, each), delivery().wait());
     if (queued == outcome::closed) co_return false;
@@ -67,7 +69,7 @@ asio::awaitable<bool> replay(message_store& store, std::shared_ptr<connection_im
                              history_page page, catch_up& state, subscribe_report& report) {
   for (;;) {
     const bool open = co_await send_page(who, topic, page, state, report);
-    if (!open) co_return false;
+    if (!open || state.withdrawn) co_return false;
     if (!page.more && !state.overflowed) co_return true;
     state.overflowed = false;
     topic_position reached{state.epoch, state.last};
@@ -89,6 +91,8 @@ const topic_rule& topics_core::rule_of(std::string_view topic) const noexcept {
 
 void choose_policy(delivery& how, const topic_rule& rule, const std::string& topic,
                    std::string_view payload) {
+  if (rule.history && how.policy() == overflow::conflate && how.key() && *how.key() != topic)
+    throw std::invalid_argument{"publish: a topic with a history conflates by topic"};
   if (how.has_policy()) return;
   if (rule.policy == overflow::drop) how.drop();
   if (rule.policy != overflow::conflate) return;
@@ -104,6 +108,7 @@ audience_ref followers_of(const topics_core& core, std::string topic, const prep
   }
   whom.epoch = at.epoch;
   whom.number = at.offset;
+  whom.filter = core.filter;
   return std::make_shared<const audience>(std::move(whom));
 }
 
@@ -139,24 +144,34 @@ asio::awaitable<subscribe_report> subscribe_and_recover(std::shared_ptr<shard> w
                                                         std::string pattern, subscription how) {
   subscribe_report report;
   report.what = add_follower(*where, *core, *who, pattern, how.info());
-  if (report.what == subscribed::already) announce(*who, how, report);
-  if (report.what != subscribed::yes) co_return report;
+  if (report.what != subscribed::yes && report.what != subscribed::already) co_return report;
   const auto& rule = has_wildcards(pattern) ? core->no_rule : core->rule_of(pattern);
+  if (how.is_blind_to_presence()) where->presence.hide_from(*who, pattern);
+  if (report.what == subscribed::already) {
+    if (rule.history) {
+      auto now = co_await ask(core->store_of(*rule.history), pattern, std::nullopt);
+      report.position = std::move(now.page.current);
+    }
+    announce(*who, how, report);
+    co_return report;
+  }
   if (!rule.history) {
     announce(*who, how, report);
     co_return report;
   }
 
   std::exception_ptr cancelled;
+  std::shared_ptr<const catch_up> told;
   try {
     const held_back held{*where, *who, audience::kind::followers, pattern};
+    told = held.shared();
     auto& state = held.state();
     auto& store = core->store_of(*rule.history);
     auto answer = co_await ask(store, pattern, how.since());
     if (!answer.known) where->problem("topic " + pattern + ": no recovery: " + answer.problem);
     report.position = answer.page.current;
     report.recovered = answer.known && how.since() && answer.page.recovered;
-    announce(*who, how, report);
+    if (!state.withdrawn) announce(*who, how, report);
     if (how.since()) (report.recovered ? core->recovered : core->not_recovered).fetch_add(1);
     state.epoch = report.position.epoch;
     state.last = report.recovered ? how.since()->offset : report.position.offset;
@@ -167,7 +182,9 @@ asio::awaitable<subscribe_report> subscribe_and_recover(std::shared_ptr<shard> w
     // Even with nothing to recover: more may have come meanwhile than could be held.
     const bool whole = co_await replay(store, who, pattern, std::move(answer.page), state, report);
     core->replayed.fetch_add(report.replayed, std::memory_order_relaxed);
-    if (!whole) {
+    if (!whole && state.withdrawn) {
+      report.what = subscribed::withdrawn;
+    } else if (!whole) {
       report.what = subscribed::closed;
       // Too slow for what is kept. Before what is held gets through, which would follow a gap.
       if (who->is_open()) who->evict();
@@ -176,9 +193,8 @@ asio::awaitable<subscribe_report> subscribe_and_recover(std::shared_ptr<shard> w
     cancelled = std::current_exception();
   }
   if (cancelled) {
-    where->followers.remove(*who, pattern);
-    where->presence.leave(*who, pattern);
-    where->count_followers();
+    // Unless somebody has ended this subscription before: if there is one, it is another.
+    if (!told || !told->withdrawn) unfollow(*where, *who, pattern);
     std::rethrow_exception(cancelled);
   }
   co_return report;

@@ -37,6 +37,14 @@ subscribed add_follower(shard& where, const topics_core& core, connection_impl& 
   return subscribed::yes;
 }
 
+bool unfollow(shard& where, connection_impl& who, const std::string& pattern) {
+  if (!where.followers.remove(who, pattern)) return false;
+  where.presence.leave(who, pattern);
+  where.end_catch_up(who, audience::kind::followers, pattern);
+  where.count_followers();
+  return true;
+}
+
 namespace {
 
 void require(bool allowed, const char* what) {
@@ -50,10 +58,7 @@ asio::awaitable<subscribed> subscribe_on(std::shared_ptr<shard> where, std::shar
 
 asio::awaitable<bool> unsubscribe_on(std::shared_ptr<shard> where, std::shared_ptr<connection_impl> who,
                                      std::string pattern) {
-  const bool had = where->followers.remove(*who, pattern);
-  if (had) where->presence.leave(*who, pattern);
-  where->count_followers();
-  co_return had;
+  co_return unfollow(*where, *who, pattern);
 }
 
 asio::awaitable<std::vector<std::string>> subscriptions_on(std::shared_ptr<shard> where,
@@ -268,6 +273,9 @@ std::shared_ptr<topics> make_topics(const std::shared_ptr<manager>& of, topics_o
     detail::require(rule.policy != overflow::wait, "topic rule: the policy cannot be wait");
     detail::require(rule.conflate_by.empty() || rule.policy == overflow::conflate,
                     "topic rule: conflate_by without the policy conflate");
+    // Of what replaces one another by a field a later one may stand before an earlier one of another value.
+    detail::require(rule.conflate_by.empty() || !rule.history,
+                    "topic rule: conflate_by with a history, whose numbers ascend");
     detail::require(!rule.history || !rule.history->durable || options.durable_store,
                     "topic rule: a durable history without a durable store");
   }

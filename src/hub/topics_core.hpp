@@ -24,6 +24,8 @@ struct topics_core {
   const topics_options options;
   const std::shared_ptr<const presence_board> board;
   const topic_rule no_rule{};
+  const std::shared_ptr<const topic_filter> filter =
+      options.may_receive ? std::make_shared<const topic_filter>(options.may_receive) : nullptr;
   const std::uint64_t number = ++shared->topics_made;  ///< among those that the manager has had
 
   std::atomic<std::uint64_t> publications{0}, unkept{0}, recovered{0}, not_recovered{0}, replayed{0};
@@ -41,6 +43,9 @@ struct topics_core {
 /// What one shard does for a subscription; `pattern` may be anything.
 [[nodiscard]] subscribed add_follower(shard& where, const topics_core& core, connection_impl& who,
                                       const std::string& pattern, std::string info);
+
+/// Ends it, with what is held back for it; whether there was one.
+bool unfollow(shard& where, connection_impl& who, const std::string& pattern);
 
 /// Gives a delivery without a policy the one of the topic's rule.
 void choose_policy(delivery& how, const topic_rule& rule, const std::string& topic, std::string_view payload);

@@ -194,6 +194,13 @@ class hub_users final : public users {
     co_return was_there;
   }
 
+  asio::awaitable<std::size_t> acknowledge_all(std::string user, std::vector<stored_id> ids) override {
+    const auto core = core_;
+    const auto gone = co_await core->options.store->acknowledge_all(std::move(user), std::move(ids));
+    core->acknowledged.fetch_add(gone, std::memory_order_relaxed);
+    co_return gone;
+  }
+
   asio::awaitable<std::vector<stored_message>> waiting(std::string user, stored_id after,
                                                        page_limits most) override {
     const auto core = core_;
@@ -243,6 +250,15 @@ class hub_users final : public users {
 
 }  // namespace
 }  // namespace detail
+
+asio::awaitable<std::size_t> users::acknowledge_all(std::string user, std::vector<stored_id> ids) {
+  std::size_t gone = 0;
+  for (const auto id : ids) {
+    const bool was_there = co_await acknowledge(user, id);
+    if (was_there) ++gone;
+  }
+  co_return gone;
+}
 
 std::shared_ptr<users> make_users(const std::shared_ptr<manager>& of, users_options options) {
   const auto* const hub = dynamic_cast<const detail::hub*>(of.get());

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -76,12 +77,27 @@ struct history_start {
   return {since.offset + 1, true};
 }
 
-/// 65 random bits.
-[[nodiscard]] inline std::string new_epoch() {
-  constexpr std::string_view digits = "0123456789abcdefghijkmnpqrstuvwx";
+inline constexpr std::string_view epoch_digits = "0123456789abcdefghijkmnpqrstuvwx";
+
+/// 65 random bits, from which topics that are begun from now on have their epochs. Another one whenever a
+/// topic is forgotten, so that it does not get the epoch again that it had.
+[[nodiscard]] inline std::string new_epoch_seed() {
   std::random_device source;
+  std::string seed(13, '0');
+  for (char& digit : seed) digit = epoch_digits[source() % epoch_digits.size()];
+  return seed;
+}
+
+/// The epoch with which this topic begins: known before it does, and another one for each topic.
+[[nodiscard]] inline std::string epoch_of(const std::string& seed, std::string_view topic) {
+  std::string from{seed};
+  from += topic;
+  std::uint64_t bits = std::hash<std::string>{}(from);
   std::string epoch(13, '0');
-  for (char& digit : epoch) digit = digits[source() % digits.size()];
+  for (char& digit : epoch) {
+    digit = epoch_digits[bits % epoch_digits.size()];
+    bits /= epoch_digits.size();
+  }
   return epoch;
 }
 

@@ -15,14 +15,18 @@ void grow_if_full(boost::circular_buffer<T>& buffer) {
 
 }  // namespace
 
+memory_history::topic* memory_history::find(const std::string& name) {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) return nullptr;
+  topics_.splice(topics_.begin(), topics_, found->second);
+  return &topics_.front();
+}
+
 memory_history::topic& memory_history::use(std::string name) {
-  if (const auto found = by_name_.find(name); found != by_name_.end()) {
-    topics_.splice(topics_.begin(), topics_, found->second);
-    return topics_.front();
-  }
+  if (auto* const found = find(name)) return *found;
   topics fresh(1);
+  fresh.front().epoch = next_epoch(name);
   fresh.front().name = std::move(name);
-  fresh.front().epoch = new_epoch();
   by_name_.emplace(fresh.front().name, fresh.begin());
   topics_.splice(topics_.begin(), fresh);
   bytes_ += owner_overhead + topics_.front().name.size();
@@ -60,11 +64,17 @@ topic_position memory_history::append(std::string name, prepared_message what, c
   return {to.epoch, to.last};
 }
 
-history_page memory_history::read(std::string name, const topic_position& since, page_limits most,
+history_page memory_history::read(const std::string& name, const topic_position& since, page_limits most,
                                   wall_time now) {
-  auto& from = use(std::move(name));
-  trim_age(from, now);
+  auto* const known = find(name);
   history_page page;
+  if (!known) {
+    page.current = {next_epoch(name), 0};
+    page.recovered = start_after(since, {page.current.epoch, 1, 0}).recovered;
+    return page;
+  }
+  auto& from = *known;
+  trim_age(from, now);
   page.current = {from.epoch, from.last};
   const auto start = start_after(since, {from.epoch, from.first(), from.last});
   page.recovered = start.recovered;
@@ -80,9 +90,9 @@ history_page memory_history::read(std::string name, const topic_position& since,
   return page;
 }
 
-topic_position memory_history::position(std::string name) {
-  const auto& of = use(std::move(name));
-  return {of.epoch, of.last};
+topic_position memory_history::position(const std::string& name) {
+  const auto* const of = find(name);
+  return of ? topic_position{of->epoch, of->last} : topic_position{next_epoch(name), 0};
 }
 
 bool memory_history::forget(const std::string& name) {
@@ -102,6 +112,11 @@ void memory_history::shed_to(std::size_t most) {
       ++counted_.shed;
     }
   }
+}
+
+std::string memory_history::next_epoch(const std::string& name) {
+  if (epoch_seed_.empty()) epoch_seed_ = new_epoch_seed();
+  return epoch_of(epoch_seed_, name);
 }
 
 void memory_history::drop_oldest(topic& from) {
@@ -131,6 +146,7 @@ void memory_history::remove(topics::iterator which) {
   bytes_ -= owner_overhead + which->name.size();
   by_name_.erase(which->name);
   topics_.erase(which);
+  epoch_seed_.clear();
   ++counted_.forgotten;
 }
 

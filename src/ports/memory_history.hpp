@@ -27,9 +27,9 @@ class memory_history {
   memory_history& operator=(const memory_history&) = delete;
 
   topic_position append(std::string name, prepared_message what, const history_limits& limits, wall_time now);
-  [[nodiscard]] history_page read(std::string name, const topic_position& since, page_limits most,
+  [[nodiscard]] history_page read(const std::string& name, const topic_position& since, page_limits most,
                                   wall_time now);
-  [[nodiscard]] topic_position position(std::string name);
+  [[nodiscard]] topic_position position(const std::string& name);
   bool forget(const std::string& name);
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
@@ -54,7 +54,12 @@ class memory_history {
   };
   using topics = std::list<topic>;
 
+  /// Which is then the most recently used.
+  [[nodiscard]] topic* find(const std::string& name);
   topic& use(std::string name);
+  /// Of a topic that is not there: nothing is kept for one that somebody only asks about, and it begins all
+  /// the same where it was said that it would.
+  [[nodiscard]] std::string next_epoch(const std::string& name);
   void drop_oldest(topic& from);
   void drop_all(topic& from);
   void trim_age(topic& of, wall_time now);
@@ -63,6 +68,7 @@ class memory_history {
   topics topics_;  // the most recently used first
   std::unordered_map<std::string_view, topics::iterator> by_name_;
   std::size_t bytes_ = 0;
+  std::string epoch_seed_;  // made when it is needed
   store_stats& counted_;
 };
 

@@ -48,9 +48,7 @@ class memory_store final : public message_store, public std::enable_shared_from_
                                 check_owner(topic);
                                 const auto now = in.time_->wall_now();
                                 const std::lock_guard lock{in.mutex_};
-                                auto page = in.history_.read(topic, since, most, now);
-                                in.shed();
-                                return page;
+                                return in.history_.read(topic, since, most, now);
                               });
   }
 
@@ -58,9 +56,7 @@ class memory_store final : public message_store, public std::enable_shared_from_
     return call<topic_position>(shared_from_this(), [topic = std::move(topic)](memory_store& in) {
       check_owner(topic);
       const std::lock_guard lock{in.mutex_};
-      auto at = in.history_.position(topic);
-      in.shed();
-      return at;
+      return in.history_.position(topic);
     });
   }
 
@@ -147,6 +143,15 @@ class memory_store final : public message_store, public std::enable_shared_from_
 
 }  // namespace
 }  // namespace detail
+
+asio::awaitable<std::size_t> message_store::acknowledge_all(std::string user, std::vector<stored_id> ids) {
+  std::size_t gone = 0;
+  for (const auto id : ids) {
+    const bool was_there = co_await acknowledge(user, id);
+    if (was_there) ++gone;
+  }
+  co_return gone;
+}
 
 std::shared_ptr<message_store> make_memory_store(memory_store_options options) {
   return std::make_shared<detail::memory_store>(std::move(options));

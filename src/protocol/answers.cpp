@@ -1,5 +1,6 @@
 #include "protocol/answers.hpp"
 
+#include "connection/connection_impl.hpp"
 #include "hub/envelope.hpp"
 #include "hub/presence.hpp"
 
@@ -86,6 +87,23 @@ prepared_message presence_answer(const json::value* id, const std::string& chann
   return std::move(all).done();
 }
 
+namespace {
+
+json::object rate_object(const rate& of) {
+  return {{"messages_per_s", of.per_second()}, {"burst", of.burst()}};
+}
+
+/// How fast this connection, and its user over all connections, may send messages.
+void add_rates(json::object& to, const connection& client) {
+  const auto* const mine = dynamic_cast<const connection_impl*>(&client);
+  const auto* const rules = mine ? mine->inbound() : nullptr;
+  if (!rules) return;
+  if (!rules->messages.is_off()) to["rate"] = rate_object(rules->messages);
+  if (rules->users && !client.user().user.empty()) to["user_rate"] = rate_object(rules->users->limit());
+}
+
+}  // namespace
+
 prepared_message welcome_message(const connection& client, const protocol_options& options,
                                  std::optional<std::chrono::milliseconds> token_left) {
   using std::chrono::milliseconds;
@@ -93,7 +111,9 @@ prepared_message welcome_message(const connection& client, const protocol_option
                       {"version", 1},
                       {"connection", std::to_string(client.id())},
                       {"ping_ms", std::chrono::duration_cast<milliseconds>(options.ping_interval).count()},
-                      {"max_message_bytes", options.max_message_bytes}};
+                      {"max_message_bytes", options.max_message_bytes},
+                      {"max_subscriptions", options.max_subscriptions}};
+  add_rates(fields, client);
   if (!client.user().user.empty()) fields["user"] = client.user().user;
   if (token_left) fields["expires_in_ms"] = token_left->count();
   return message::text(json::serialize(fields));

@@ -20,6 +20,7 @@ constexpr std::size_t usual_history = 100;
 constexpr std::size_t most_history_bytes = 256 * 1024;
 // An answer does not wait until every subscriber has been written to.
 constexpr auto publish_patience = std::chrono::milliseconds{1};
+constexpr auto replay_pause = std::chrono::milliseconds{5000};
 
 /// The connection gets what is published, and sent to its user, in the protocol's form.
 void want_envelopes(connection& client) {
@@ -50,6 +51,13 @@ asio::awaitable<T> of_store(asio::awaitable<T> task) {
   } catch (const boost::system::system_error& failure) {
     refuse_for(failure);
   }
+}
+
+/// By the clock of its shard; nothing if it has none.
+std::optional<time_point> time_of(connection& client) {
+  auto* const mine = dynamic_cast<connection_impl*>(&client);
+  if (!mine) return std::nullopt;
+  return mine->where().now();
 }
 
 void report(connection& client, const std::string& line) {
@@ -83,6 +91,12 @@ asio::awaitable<void> conversation::welcome() {
   // Nothing may come between this and what waits for the user.
   client_.post_send(std::move(hello));
   if (client_.user().user.empty()) co_return;
+  co_await replay_stored();
+}
+
+asio::awaitable<void> conversation::replay_stored() {
+  const bool first = !replay_due_;
+  replay_due_.reset();
   std::optional<failure> problem;
   try {
     co_await protocol_->users->replay(client_);
@@ -91,8 +105,11 @@ asio::awaitable<void> conversation::welcome() {
   }
   if (!problem) co_return;
   co_await stop_if_cancelled();
+  if (const auto now = time_of(client_)) replay_due_ = deadline_after(*now, replay_pause);
+  if (!first) co_return;
   report(client_, "messages of " + client_.user().user + ": not replayed: " + problem->text);
-  co_await client_.write(error_answer(nullptr, "store_unavailable", "stored messages cannot be read now"));
+  co_await client_.write(
+      error_answer(nullptr, "store_unavailable", "stored messages cannot be read now", {}, replay_pause));
 }
 
 asio::awaitable<void> conversation::run() {
@@ -102,11 +119,13 @@ asio::awaitable<void> conversation::run() {
     const auto received = co_await client_.read();
     if (!received) co_return;
     protocol_->requests.fetch_add(1, std::memory_order_relaxed);
+    if (replay_due_ && time_of(client_) >= replay_due_) co_await replay_stored();
     std::optional<failure> problem;
     json::object request;
     const json::value* id = nullptr;
     try {
       request = parse_request(*received, protocol_->options.max_depth);
+      asked_ = received->payload();
       const auto type = text_field(request, "type");
       if (type != "ack") {
         id = request_id(request);
@@ -179,6 +198,15 @@ asio::awaitable<void> conversation::require_allowed(topic_action what, const std
   throw request_refusal{"not_allowed", "the rights of this connection do not reach that far"};
 }
 
+asio::awaitable<bool> conversation::may_see_presence(const std::string& channel) {
+  // Whoever follows a pattern is told of all topics in it that have a presence.
+  const bool any =
+      protocol_->options.authorize && (!is_topic(channel) || protocol_->topics->rule_of(channel).presence);
+  if (!any) co_return true;
+  const bool may = co_await is_allowed(topic_action::presence, channel);
+  co_return may;
+}
+
 // --- Topics ---
 
 asio::awaitable<void> conversation::subscribe(const json::object& request, const json::value* id) {
@@ -193,8 +221,14 @@ asio::awaitable<void> conversation::subscribe(const json::object& request, const
     how.info(std::move(text));
   }
   co_await require_allowed(topic_action::subscribe, channel);
-
   const bool wants_recovery = how.since().has_value();
+  if (wants_recovery) {
+    const bool may = co_await is_allowed(topic_action::history, channel);
+    if (!may) how.recover_nothing();
+  }
+  const bool sees = co_await may_see_presence(channel);
+  if (!sees) how.blind_to_presence();
+
   how.announce([&](const subscribe_report& report) {
     auto fields = opening("subscribed", channel);
     add_position(fields, report.position);
@@ -219,8 +253,7 @@ asio::awaitable<void> conversation::unsubscribe(const json::object& request, con
 
 asio::awaitable<void> conversation::publish(const json::object& request, const json::value* id) {
   const auto channel = channel_field(request, false);
-  const auto* const data = request.if_contains("data");
-  if (!data) throw bad_field("data", "is missing");
+  if (!request.contains("data")) throw bad_field("data", "is missing");
   const auto& rule = protocol_->topics->rule_of(channel);
   bool may = rule.clients_publish == topic_publishers::everybody;
   if (rule.clients_publish == topic_publishers::subscribers) {
@@ -234,7 +267,8 @@ asio::awaitable<void> conversation::publish(const json::object& request, const j
   co_await require_allowed(topic_action::publish, channel);
 
   auto fields = opening("published", channel);
-  auto what = message::text(json::serialize(*data));
+  // As it was written: numbers that were read and written again would not all be the same.
+  auto what = message::text(std::string{raw_field(asked_, "data")});
   if (!rule.history) {
     protocol_->topics->post_publish(channel, std::move(what));
   } else {
@@ -275,11 +309,11 @@ asio::awaitable<void> conversation::pong(const json::object&, const json::value*
 // --- The user ---
 
 asio::awaitable<void> conversation::acknowledge(const json::object& request, const json::value*) {
-  const auto ids = stored_ids(request);
+  auto ids = stored_ids(request);
   const auto& user = client_.user().user;
   if (user.empty())
     throw request_refusal{"not_available", "nothing is stored for a connection without a user"};
-  for (const auto id : ids) co_await of_store(protocol_->users->acknowledge(user, id));
+  co_await of_store(protocol_->users->acknowledge_all(user, std::move(ids)));
   co_await client_.write(simple_answer(&request.at("id"), "acked"));
 }
 
@@ -322,13 +356,20 @@ asio::awaitable<void> conversation::end_what_is_not_allowed() {
   const std::vector<std::string> all{channels_.begin(), channels_.end()};
   for (const auto& channel : all) {
     bool may = false;
+    bool sees = false;
     std::optional<failure> problem;
     try {
       may = co_await is_allowed(topic_action::subscribe, channel);
+      if (may) sees = co_await may_see_presence(channel);
     } catch (...) {
       problem = current_failure();
     }
-    if (may) continue;
+    if (may && !problem && !sees) {
+      subscription less;
+      less.blind_to_presence();
+      co_await protocol_->topics->subscribe(client_, channel, std::move(less));
+    }
+    if (may && !problem) continue;
     if (problem) co_await stop_if_cancelled();
     // Whoever cannot be asked has not said yes: the old token's rights are gone.
     if (problem) report(client_, "rights to " + channel + ": " + problem->text);

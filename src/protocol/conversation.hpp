@@ -48,11 +48,16 @@ class conversation {
   static asio::awaitable<void> stop_if_cancelled();
 
   asio::awaitable<void> welcome();
+  /// What waits for the user. If the store cannot be read, again when the client next asks for something, but
+  /// not at once.
+  asio::awaitable<void> replay_stored();
   /// Whether the conversation goes on after a request that was not done.
   asio::awaitable<bool> go_on_after(failure problem, const json::value* id);
   asio::awaitable<void> answer_request(std::string_view type, const json::object& request,
                                        const json::value* id);
   [[nodiscard]] asio::awaitable<bool> is_allowed(topic_action what, const std::string& channel);
+  /// Whether this client may be told who joins and leaves what it follows by this topic or pattern.
+  [[nodiscard]] asio::awaitable<bool> may_see_presence(const std::string& channel);
   asio::awaitable<void> require_allowed(topic_action what, const std::string& channel);
 
   // Each answers a request of one type, or throws `request_refusal`.
@@ -78,7 +83,9 @@ class conversation {
 
   const std::shared_ptr<json_protocol::impl> protocol_;
   connection& client_;
+  std::string_view asked_;  // the request that is being answered
   std::size_t faults_ = 0, refused_subscriptions_ = 0;
+  std::optional<time_point> replay_due_;  // again, because the store could not be read
   // What this client has asked for itself, if there are rights that can change: other subscriptions of the
   // connection are the server's doing.
   std::set<std::string, std::less<>> channels_;

@@ -33,7 +33,68 @@ bool all_finite(const json::value& what) {
   return !object || std::ranges::all_of(*object, [](const auto& each) { return all_finite(each.value()); });
 }
 
+// What follows walks over text that has been parsed: it is JSON.
+
+std::size_t behind_space(std::string_view text, std::size_t at) noexcept {
+  const auto found = text.find_first_not_of(" \t\r\n", at);
+  return found == std::string_view::npos ? text.size() : found;
+}
+
+/// Behind the string that begins at `at`.
+std::size_t behind_string(std::string_view text, std::size_t at) noexcept {
+  for (++at; at < text.size() && text[at] != '"'; ++at) {
+    if (text[at] == '\\') ++at;
+  }
+  return at + 1;
+}
+
+/// Behind the value that begins at `at`.
+std::size_t behind_value(std::string_view text, std::size_t at) noexcept {
+  std::size_t depth = 0;
+  while (at < text.size()) {
+    const char c = text[at];
+    if (c == '"') {
+      at = behind_string(text, at);
+    } else if (c == '{' || c == '[') {
+      ++depth;
+      ++at;
+      continue;
+    } else if (c == '}' || c == ']') {
+      --depth;
+      ++at;
+    } else if (depth == 0) {
+      return std::min(text.find_first_of(",}] \t\r\n", at), text.size());
+    } else {
+      ++at;
+      continue;
+    }
+    if (depth == 0) return at;
+  }
+  return at;
+}
+
+bool is_name(std::string_view quoted, std::string_view name) {
+  if (quoted.find('\\') == std::string_view::npos) return quoted.substr(1, quoted.size() - 2) == name;
+  return json::parse(json::string_view{quoted.data(), quoted.size()}) ==
+         json::string_view{name.data(), name.size()};
+}
+
 }  // namespace
+
+std::string_view raw_field(std::string_view object, std::string_view name) {
+  std::string_view found;
+  auto at = behind_space(object, object.find('{') + 1);
+  while (at < object.size() && object[at] == '"') {
+    const auto key_end = behind_string(object, at);
+    const bool wanted = is_name(object.substr(at, key_end - at), name);
+    const auto value = behind_space(object, object.find(':', key_end) + 1);
+    const auto end = behind_value(object, value);
+    if (wanted) found = object.substr(value, end - value);  // the last one counts, as when it is parsed
+    at = behind_space(object, end);
+    if (at < object.size() && object[at] == ',') at = behind_space(object, at + 1);
+  }
+  return found;
+}
 
 request_refusal bad_field(std::string_view name, const std::string& text) {
   return {"bad_request", '"' + std::string{name} + "\" " + text, request_refusal::weight::fault,

@@ -21,6 +21,10 @@ std::string first_text(raw_client& client) {
   return got && got->opcode == op::text ? got->payload : "nothing";
 }
 
+asio::awaitable<void> echo_texts(skein::connection& client) {
+  while (auto got = co_await client.read()) co_await client.write(std::move(*got));
+}
+
 const auto with_first_message = [](skein::token_options& tokens, skein::server_options&) {
   tokens.places.first_message = true;
 };
@@ -263,6 +267,22 @@ TEST_SUITE("tokens") {
     const auto end = client.read_message();
     REQUIRE(end);
     CHECK(close_code_of(end->payload) == 4001);
+  }
+
+  TEST_CASE("what comes behind the first message is judged as that of the user who it turns out to be") {
+    token_server one{with_first_message, [](skein::server& server) {
+                       skein::route_options how;
+                       how.validator = std::make_shared<skein::json_validator>(
+                           skein::schema::object().required("n", skein::schema::integer()));
+                       server.route("/strict", echo_texts, std::move(how));
+                     }};
+    raw_client client{one.server.port()};
+    REQUIRE(client.open("/strict").status == 101);
+    client.send(auth_message(token_for("ada")) + text_frame(R"({"n":"bad"})") + text_frame(R"({"n":1})"));
+    CHECK(first_text(client).starts_with(R"({"type":"authenticated")"));
+    CHECK(first_text(client).find(R"("type":"error")") != std::string::npos);
+    CHECK(first_text(client) == R"({"n":1})");
+    CHECK(one.server.stats().invalid == 1);
   }
 
   TEST_CASE("a token in the handshake needs no first message, and a bad one is not asked for again") {

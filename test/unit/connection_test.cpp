@@ -606,6 +606,26 @@ TEST_SUITE("heartbeat of a connection") {
     CHECK(f.hub->stats().discarded == 1);
   }
 
+  TEST_CASE("pongs that nobody asked for cost what pings do") {
+    for (const int count : {49, 50, 51}) {
+      CAPTURE(count);
+      fixture f;
+      auto& peer = f.connect(echo);
+      std::string pongs;
+      for (int i = 0; i < count; ++i) pongs += std::string{"\x8a\x80\0\0\0\0", 6};
+      peer.send_bytes(pongs);
+      peer.send(text("and a word"));
+      f.settle();
+      CHECK(peer.received().size() == (count <= 50 ? 1U : 0U));
+      if (count <= 50) {
+        CHECK(!peer.close_received());
+      } else {
+        CHECK(peer.close_received() == close_code::policy_violation);
+      }
+      CHECK(f.hub->stats().protocol_failures == (count <= 50 ? 0U : 1U));
+    }
+  }
+
   TEST_CASE("pings are spread over the interval, never in a herd") {
     fixture f;
     for (int i = 0; i < 200; ++i) f.connect();

@@ -233,6 +233,21 @@ TEST_SUITE("message_store") {
     CHECK(f.position("b") == read.current);
   }
 
+  TEST_CASE(STORE_NAME ": who only asks about topics leaves nothing behind") {
+    store_fixture f;
+    f.append("a", "1");
+    const auto bytes = f.store->stats().bytes;
+    const auto at = f.position("a");
+    for (int i = 0; i < 300; ++i) {
+      CHECK(f.position("no" + std::to_string(i)).offset == 0);
+      CHECK(f.history("nor" + std::to_string(i)).empty());
+    }
+    CHECK(f.store->stats().bytes == bytes);
+    CHECK(!f.forget("no1"));
+    CHECK(f.position("a") == at);
+    CHECK(f.position("no1").epoch != f.position("no2").epoch);
+  }
+
   TEST_CASE(STORE_NAME ": a topic that was forgotten begins a new epoch") {
     store_fixture f;
     CHECK(!f.forget("a"));

@@ -1,5 +1,6 @@
 // Topics that remember, presence, and messages that wait for their user.
 
+#include "connection/connection_impl.hpp"
 #include "protocol_fixture.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -166,6 +167,83 @@ TEST_SUITE("history") {
     CHECK(f.heard(client).empty());
     f.publish("t", data(3));
     CHECK(offsets(f.heard(client)) == numbers{3});
+  }
+
+  TEST_CASE("what is unsubscribed leaves nothing behind, however often") {
+    protocol_fixture f{rules({remembering("t")})};
+    const auto start = f.publish("t", data(1)).position;
+    auto& client = f.welcomed();
+    const auto& mine = dynamic_cast<const detail::connection_impl&>(*client.other_end());
+    for (int i = 0; i < 20; ++i) {
+      f.say(client, i % 2 == 0 ? recover("t", start) : std::string{R"({"type":"subscribe","channel":"t"})"});
+      CHECK(mine.catching_up <= 1);
+      f.say(client, R"({"type":"unsubscribe","channel":"t"})");
+      CHECK(mine.catching_up == 0);
+    }
+    f.heard(client);
+    f.say(client, recover("t", start));
+    f.publish("t", data(2));
+    CHECK(offsets(f.heard(client)) == numbers{2});
+  }
+
+  TEST_CASE("whoever unsubscribes while the past is told gets no more of it, and may subscribe again") {
+    protocol_fixture f{rules({remembering("t")})};
+    const auto start = f.publish("t", data(1)).position;
+    for (int i = 2; i <= 5; ++i) f.publish("t", data(i));
+    auto& client = f.welcomed();
+    const auto who = client.other_end();
+    f.store->closed = true;
+    subscription all;
+    all.recover(start);
+    const auto first = f.start(f.topics->subscribe(*who, "t", all));
+    const auto held = f.start(f.topics->publish("t", text(data(6))));
+    REQUIRE(f.store->waiting() == 2);
+    CHECK(**f.start(f.topics->unsubscribe(*who, "t")));
+    const auto second = f.start(f.topics->subscribe(*who, "t", all));
+    f.store->open();
+    f.settle();
+    REQUIRE(*first);
+    CHECK((*first)->what == subscribed::withdrawn);
+    CHECK((*first)->replayed == 0);
+    REQUIRE(*second);
+    CHECK((*second)->what == subscribed::yes);
+    REQUIRE(*held);
+    CHECK((*held)->balanced());
+    CHECK(offsets(f.heard(client)) == numbers{2, 3, 4, 5, 6});
+    CHECK(**f.start(f.topics->unsubscribe(*who, "t")));
+  }
+
+  TEST_CASE("what is held for a subscription that ends is dropped, and its report says so") {
+    protocol_fixture f{rules({remembering("t")})};
+    auto& client = f.welcomed();
+    const auto who = client.other_end();
+    f.store->closed = true;
+    const auto first = f.start(f.topics->subscribe(*who, "t", subscription{}));
+    f.store->closed = false;
+    const auto held = f.start(f.topics->publish("t", text(data(1))));
+    CHECK(!*held);
+    CHECK(**f.start(f.topics->unsubscribe(*who, "t")));
+    REQUIRE(*held);
+    CHECK((*held)->dropped == 1);
+    CHECK((*held)->balanced());
+    f.store->open();
+    f.settle();
+    CHECK((*first)->what == subscribed::withdrawn);
+    CHECK(f.heard(client).empty());
+    CHECK(client.other_end()->is_open());
+  }
+
+  TEST_CASE("whoever has a subscription already is told where it is") {
+    protocol_fixture f{rules({remembering("t")})};
+    const auto start = f.publish("t", data(1)).position;
+    f.publish("t", data(2));
+    auto& client = f.welcomed();
+    f.ask(client, R"({"type":"subscribe","channel":"t"})");
+    const auto again = f.ask(client, recover("t", start));
+    CHECK(again.at("already") == true);
+    CHECK(again.at("recovered") == false);
+    CHECK(again.at("offset") == 2);
+    CHECK(again.at("epoch").as_string() == start.epoch.c_str());
   }
 
   TEST_CASE("publications are delivered in the order of their numbers, however their answers come") {
@@ -347,6 +425,30 @@ TEST_SUITE("history") {
     field.conflate_by = "symbol";
     refused(field);
     refused(topic_rule{"a..b"});
+    auto both = remembering("t");
+    both.policy = overflow::conflate;
+    topics_options options;
+    options.rules = {both};
+    {
+      fixture other;
+      CHECK(make_topics(other.hub, options));
+    }
+    both.conflate_by = "symbol";
+    refused(both);
+  }
+
+  TEST_CASE("a topic with a history is conflated by topic, so that its numbers ascend") {
+    auto rule = remembering("t");
+    rule.policy = overflow::conflate;
+    protocol_fixture f{rules({rule})};
+    auto& client = f.connect();
+    CHECK(*f.start(f.topics->subscribe(*client.other_end(), "t")) == subscribed::yes);
+    CHECK_THROWS_AS(f.topics->post_publish("t", text(data(1)), delivery().conflate("A")),
+                    std::invalid_argument);
+    CHECK(!*f.start(f.topics->publish("t", text(data(1)), delivery().conflate("A"))));
+    CHECK(*f.start(f.topics->publish("t", text(data(1)), delivery().conflate("t"))));
+    f.publish("t", data(2));
+    CHECK(drink(f, client).size() == 2);
   }
 
   TEST_CASE("conflation by a field of the object") {
@@ -412,6 +514,33 @@ TEST_SUITE("presence") {
     f.advance(1s);
     CHECK(f.heard(watcher).size() == 2);
     CHECK(f.ask(watcher, R"({"type":"presence","channel":"room.1"})").at("count") == 0);
+  }
+
+  TEST_CASE("joins and leaves are told only to those who may see them") {
+    protocol_fixture::parts with;
+    with.rules = {present("room.*")};
+    with.protocol.authorize = authorize_by_claim();
+    protocol_fixture f{std::move(with)};
+    auto& blind = f.welcomed("b", json::parse(R"({"topics":{"subscribe":["room.>"],"presence":[]}})"));
+    auto& one_room =
+        f.welcomed("o", json::parse(R"({"topics":{"subscribe":["room.>"],"presence":["room.1"]}})"));
+    f.ask(blind, R"({"type":"subscribe","channel":"room.1"})");
+    f.ask(blind, R"({"type":"subscribe","channel":"room.>"})");
+    f.ask(one_room, R"({"type":"subscribe","channel":"room.*"})");
+    f.advance(1s);
+    CHECK(f.heard(blind).empty());
+    CHECK(f.heard(one_room).empty());  // by the pattern it would see all rooms
+    f.ask(one_room, R"({"type":"subscribe","channel":"room.1"})");
+    f.advance(1s);
+    CHECK(f.heard(blind).empty());
+    CHECK(f.heard(one_room).size() == 1);
+    f.ask(one_room, R"({"type":"unsubscribe","channel":"room.1"})");
+    f.advance(1s);
+    CHECK(f.heard(one_room).empty());
+    // What is published reaches both.
+    f.publish("room.1", data(1));
+    CHECK(f.heard(blind).size() == 1);
+    CHECK(f.heard(one_room).size() == 1);
   }
 
   TEST_CASE("who came and went within the interval is not mentioned") {
@@ -599,7 +728,31 @@ TEST_SUITE("mailbox") {
     const auto late = f.heard(f.join("alice"));
     REQUIRE(late.size() == 2);
     CHECK(late[1].at("code") == "store_unavailable");
+    CHECK(late[1].at("retry_after_ms") == 5000);
     CHECK(f.ask(alice, ack(1)).at("code") == "store_unavailable");
+  }
+
+  TEST_CASE("what could not be replayed at first is when the store can be read again") {
+    protocol_fixture f;
+    CHECK(*f.start(f.users->send("alice", text(data(1)), delivery().stored())));
+    f.store->failure = errc::store_unavailable;
+    auto& alice = f.join("alice");
+    CHECK(f.heard(alice).size() == 2);  // welcome, error
+    CHECK(f.problems.size() == 1);
+    const std::string ping = R"({"type":"ping"})";
+    f.advance(5s);
+    CHECK(f.ask(alice, ping).at("type") == "pong");  // tried in vain, and not told again
+    f.store->failure.reset();
+    f.advance(4s);
+    CHECK(f.ask(alice, ping).at("type") == "pong");
+    f.advance(1s);
+    f.say(alice, ping);
+    const auto all = f.heard(alice);
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].contains("message_id"));
+    CHECK(all[1].at("type") == "pong");
+    CHECK(f.ask(alice, ping).at("type") == "pong");
+    CHECK(f.problems.size() == 1);
   }
 
   TEST_CASE("without a user nothing can be stored") {

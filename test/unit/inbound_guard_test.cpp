@@ -5,6 +5,7 @@
 #include "hub_fixture.hpp"
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 
 #include <doctest/doctest.h>
 
@@ -63,6 +64,30 @@ const std::string good = R"({"symbol":"A","quantity":1})";
 }  // namespace
 
 TEST_SUITE("inbound limits") {
+  TEST_CASE("an error says which request it is about, if that had an id") {
+    for (const auto& [id, told] : std::vector<std::pair<std::string, std::string>>{
+             {"7", "7"},
+             {"\"a\"", "\"a\""},
+             {'"' + std::string(64, 'x') + '"', '"' + std::string(64, 'x') + '"'},
+             {'"' + std::string(65, 'x') + '"', ""},
+             {"[1]", ""},
+             {"null", ""}}) {
+      CAPTURE(id);
+      limited f;
+      auto& fast = f.connect_with(at_rate(rate{1, 1}));
+      f.say(fast, {"1"});
+      const auto message = "{\"id\":" + id + "}";
+      const auto refused = error_in(f.say(fast, {message}).at(0));
+      CHECK((refused.contains("id") ? json::serialize(refused.at("id")) : "") == told);
+      auto& strict = f.connect_with(orders_only());
+      const auto invalid = error_in(f.say(strict, {message}).at(0));
+      CHECK((invalid.contains("id") ? json::serialize(invalid.at("id")) : "") == told);
+    }
+    limited f;
+    auto& client = f.connect_with(at_rate(rate{1, 1}));
+    CHECK(!error_in(f.say(client, {"x", "{\"id\":"}).at(1)).contains("id"));
+  }
+
   TEST_CASE("a burst passes whole, and the message behind it is answered with when to try again") {
     limited f;
     auto& peer = f.connect_with(at_rate(rate{10, 3}));

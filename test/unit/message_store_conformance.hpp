@@ -92,6 +92,20 @@ TEST_SUITE("message_store") {
     CHECK(error == (id == 0 ? make_error_code(errc::store_unavailable) : error_code{}));
   }
 
+  TEST_CASE(STORE_NAME ": several are acknowledged at once, and only those that were waiting count") {
+    store_fixture f;
+    std::vector<stored_id> ids;
+    for (int i = 0; i < 5; ++i) ids.push_back(f.keep("ann", std::to_string(i)).id);
+    const auto others = f.keep("bob", "x").id;
+    const std::vector<stored_id> some{ids[0], ids[3], ids[0], others, 1};
+    CHECK(f.await(f.store->acknowledge_all("ann", some)) == 2);
+    CHECK(texts(f.waiting("ann")) == strings{"1", "2", "4"});
+    CHECK(texts(f.waiting("bob")) == strings{"x"});
+    CHECK(f.await(f.store->acknowledge_all("ann", {})) == 0);
+    CHECK(f.await(f.store->acknowledge_all("nobody", some)) == 0);
+    CHECK(f.store->stats().acknowledged == 2);
+  }
+
   TEST_CASE(STORE_NAME ": a user's messages wait in order, until each is acknowledged") {
     store_fixture f;
     const auto now = f.time->wall_now();

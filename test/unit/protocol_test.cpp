@@ -21,9 +21,10 @@ TEST_SUITE("protocol") {
     auto& client = f.join();
     const auto all = f.heard(client);
     REQUIRE(all.size() == 1);
-    CHECK(plain(all[0]) ==
-          "{\"connection\":\"" + std::to_string(client.other_end()->id()) +
-              R"(","max_message_bytes":65536,"ping_ms":25000,"type":"welcome","version":1})");
+    CHECK(
+        plain(all[0]) ==
+        "{\"connection\":\"" + std::to_string(client.other_end()->id()) +
+            R"(","max_message_bytes":65536,"max_subscriptions":128,"ping_ms":25000,"type":"welcome","version":1})");
   }
 
   TEST_CASE("answers carry the id of their request, a number or a string") {
@@ -235,6 +236,34 @@ TEST_SUITE("protocol") {
     CHECK(f.ask(client, R"({"type":"ping","id":-1e308})").at("id") == -1e308);
   }
 
+  TEST_CASE("what is published arrives as it was written, to the last digit") {
+    auto rule = remembering("t");
+    rule.clients_publish = topic_publishers::everybody;
+    protocol_fixture f{rules({rule})};
+    auto& reader = f.welcomed();
+    auto& plain = f.connect();
+    f.ask(reader, R"({"type":"subscribe","channel":"t"})");
+    CHECK(*f.start(f.topics->subscribe(*plain.other_end(), "t")) == subscribed::yes);
+    const std::string data = R"({"a" : [0.1234567890123456789,187.20, 18446744073709551616, 1E5,-0.0],
+      "s":"\u00e9 \" ] } ,", "o":{"data":{}}})";
+    for (const std::string& request :
+         {R"({"type":"publish","channel":"t","data":)" + data + "}",
+          R"( { "data" : 1, "d\u0061ta":)" + data + R"( , "type":"publish", "x":["}"],"channel":"t" } )"}) {
+      INFO(request);
+      f.say(reader, request);
+      const auto got = drink(f, plain);
+      REQUIRE(got.size() == 1);
+      CHECK(got[0].payload() == data);
+      CHECK(f.heard(reader).size() == 2);
+    }
+    for (const std::string scalar : {"1.50", "true", "null", "\"x\"", "[ ]", "{}"}) {
+      f.say(reader, R"({"type":"publish","channel":"t","data": )" + scalar + " }");
+      const auto got = drink(f, plain);
+      REQUIRE(got.size() == 1);
+      CHECK(got[0].payload() == scalar);
+    }
+  }
+
   TEST_CASE("info: 256 bytes, not 257") {
     protocol_fixture f;
     auto& client = f.welcomed();
@@ -293,6 +322,27 @@ TEST_SUITE("protocol") {
     CHECK(f.topics->stats().subscriptions == 0);
     CHECK(f.problems.size() == 4);
     CHECK(!client.close_received());
+  }
+
+  TEST_CASE("rights: whoever may not read the history recovers nothing, and is told so") {
+    protocol_fixture::parts with;
+    with.rules = {remembering("t")};
+    with.protocol.authorize = [](connection&, topic_action what, std::string) -> asio::awaitable<bool> {
+      co_return what == topic_action::subscribe;
+    };
+    protocol_fixture f{std::move(with)};
+    const auto start = f.publish("t", R"({"n":1})").position;
+    f.publish("t", R"({"n":2})");
+    auto& client = f.welcomed();
+    f.say(client,
+          R"({"type":"subscribe","channel":"t","recover":{"offset":0,"epoch":")" + start.epoch + "\"}}");
+    const auto all = f.heard(client);
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].at("type") == "subscribed");
+    CHECK(all[0].at("recovered") == false);
+    CHECK(all[0].at("offset") == 2);
+    f.publish("t", R"({"n":3})");
+    CHECK(f.heard(client).size() == 1);
   }
 
   TEST_CASE("rights from the token's claims") {

@@ -170,7 +170,7 @@ TEST_SUITE("sqlite_store") {
     for (const auto& each : f.directory.names()) fs::remove(f.directory.file(each));
     f.look().run(version_1);
     f.open();
-    CHECK(f.look().run("PRAGMA user_version") == "2");
+    CHECK(f.look().run("PRAGMA user_version") == "3");
     CHECK(f.position("a") == topic_position{"an epoch", 2});
     CHECK(f.history("a") == strings{"1", "2"});
     CHECK(f.append("a", "3").offset == 3);
@@ -182,12 +182,12 @@ TEST_SUITE("sqlite_store") {
     sqlite_fixture f;
     f.append("a", "1");
     f.close();
-    f.look().run("PRAGMA user_version = 3");
+    f.look().run("PRAGMA user_version = 4");
     const auto before = contents(f.options.path);
     CHECK(error_of([&] { f.open(); }) == errc::store_incompatible);
     CHECK(contents(f.options.path) == before);
     CHECK(f.directory.names() == strings{"store.db"});
-    f.look().run("PRAGMA user_version = 2");
+    f.look().run("PRAGMA user_version = 3");
     f.open();
     CHECK(f.history("a") == strings{"1"});
   }

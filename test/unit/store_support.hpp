@@ -105,20 +105,38 @@ class store_model {
     wall_time end;
   };
 
-  std::map<std::string, topic> topics;
+  std::map<std::string, topic> topics;            // that were begun
+  std::map<std::string, std::string> next_epoch;  // as the store has told it of topics that were not
   std::map<std::string, std::vector<waiting_message>> users;
   std::set<std::string> epochs;
+  topic none;
   stored_id last_id = 0;
 
-  /// The topic, as it is once the store has named its epoch.
+  /// The topic, once the store has named its epoch; `none` if it is not there.
   topic& seen(const std::string& name, const std::string& epoch) {
-    auto& of = topics[name];
-    if (of.epoch.empty()) {
-      CHECK(epochs.insert(epoch).second);
-      of.epoch = epoch;
+    if (const auto there = topics.find(name); there != topics.end()) {
+      CHECK(there->second.epoch == epoch);
+      return there->second;
     }
-    CHECK(of.epoch == epoch);
-    return of;
+    CHECK(!epochs.contains(epoch));
+    CHECK(next_epoch.try_emplace(name, epoch).first->second == epoch);
+    none = {};
+    none.epoch = epoch;
+    return none;
+  }
+  /// It is there now, if it was not before.
+  topic& begun(const std::string& name, const std::string& epoch) {
+    const bool is_new = !topics.contains(name);
+    auto& of = seen(name, epoch);
+    if (!is_new) return of;
+    CHECK(epochs.insert(epoch).second);
+    next_epoch.erase(name);
+    return topics[name] = of;
+  }
+  bool forget(const std::string& name) {
+    if (topics.erase(name) == 0) return false;
+    next_epoch.clear();
+    return true;
   }
   static void trim(topic& of, const history_limits& limits, wall_time now) {
     const auto bytes = [&] {
@@ -155,7 +173,7 @@ inline void run_model(const store_caller& f, unsigned seed, int steps) {
                                 pick(1) * std::chrono::seconds{1 + pick(30)}};
     const auto payload = text();
     const auto at = f.append(topic, payload, limits);
-    auto& of = model.seen(topic, at.epoch);
+    auto& of = model.begun(topic, at.epoch);
     store_model::trim_age(of, f.time->wall_now());
     of.last_at = std::max(of.last_at, f.time->wall_now());
     of.max_age = limits.max_age;
@@ -165,8 +183,14 @@ inline void run_model(const store_caller& f, unsigned seed, int steps) {
     CHECK(at.offset == of.last);
   };
   const auto read = [&](const std::string& topic) {
-    const auto& known = model.topics[topic];
-    const topic_position since{pick(4) == 0 ? "another" : known.epoch, pick(known.last + 2)};
+    const auto there = model.topics.find(topic);
+    const auto& known = there == model.topics.end() ? store_model::topic{} : there->second;
+    const auto& told = model.next_epoch[topic];
+    const topic_position since{pick(4) == 0          ? "another"
+                               : known.epoch.empty() ? told
+                                                     : known.epoch,
+                               pick(known.last + 2)};
+    if (told.empty()) model.next_epoch.erase(topic);
     const page_limits most{pick(5), pick(60)};
     const auto page = f.read(topic, since, most);
     auto& of = model.seen(topic, page.current.epoch);
@@ -243,7 +267,7 @@ inline void run_model(const store_caller& f, unsigned seed, int steps) {
     const auto who = name();
     switch (pick(19)) {
       case 0:
-        CHECK(f.forget(who) == (model.topics.erase(who) == 1));
+        CHECK(f.forget(who) == model.forget(who));
         break;
       case 1:
         model.seen(who, f.position(who).epoch);

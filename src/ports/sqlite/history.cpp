@@ -49,6 +49,8 @@ history::history(connection& in)
       note_forgotten_(in, "INSERT INTO forgotten (topic) VALUES (?)"),
       next_forgotten_(in, "SELECT topic FROM forgotten LIMIT 1"),
       done_forgotten_(in, "DELETE FROM forgotten WHERE topic = ?"),
+      epoch_seed_(in, "SELECT seed FROM epochs"),
+      renew_seed_(in, "UPDATE epochs SET seed = ?"),
       next_topics_(in, "SELECT " SKEIN_TOPIC_COLUMNS " FROM topics WHERE id > ? ORDER BY id LIMIT ?") {}
 
 topic_position history::append(const std::string& name, const prepared_message& what,
@@ -77,10 +79,13 @@ topic_position history::append(const std::string& name, const prepared_message& 
   return {to.epoch, to.last};
 }
 
-std::optional<history_page> history::read(const std::string& name, const topic_position& since,
-                                          page_limits most, wall_time now) {
+history_page history::read(const std::string& name, const topic_position& since, page_limits most,
+                           wall_time now) {
   auto from = find(name);
-  if (!from) return std::nullopt;
+  if (!from) {
+    from.emplace();  // as it would begin
+    from->epoch = next_epoch(name);
+  }
   if (from->max_age > std::chrono::nanoseconds{0} && from->first <= from->last) {
     statement::use seek{visible_, from->id, from->first, to_column(latest_over(now, from->max_age))};
     from->first = seek.step() ? seek.count(0) : from->last + 1;
@@ -102,15 +107,10 @@ std::optional<history_page> history::read(const std::string& name, const topic_p
   return page;
 }
 
-std::optional<topic_position> history::position(const std::string& name) {
+topic_position history::position(const std::string& name) {
   auto of = find(name);
-  if (!of) return std::nullopt;
-  return topic_position{std::move(of->epoch), of->last};
-}
-
-topic_position history::begin(const std::string& name, wall_time now) {
-  auto of = find_or_make(name, now);
-  return {std::move(of.epoch), of.last};
+  if (!of) return {next_epoch(name), 0};
+  return {std::move(of->epoch), of->last};
 }
 
 bool history::forget(const std::string& name, store_stats& counted) {
@@ -172,13 +172,21 @@ std::optional<history::topic> history::find(const std::string& name) {
 history::topic history::find_or_make(const std::string& name, wall_time now) {
   if (auto found = find(name)) return std::move(*found);
   topic fresh;
-  fresh.epoch = new_epoch();
+  fresh.epoch = next_epoch(name);
   fresh.last_at = now;
   statement::use row{make_, name, fresh.epoch, to_column(now)};
   row.step_to_row();
   fresh.id = row.number(0);
   row.step();  // to its end
   return fresh;
+}
+
+std::string history::next_epoch(const std::string& name) {
+  statement::use row{epoch_seed_};
+  row.step_to_row();
+  const std::string seed{row.text(0)};
+  row.step();  // to its end
+  return epoch_of(seed, name);
 }
 
 void history::trim(topic& of, const history_limits& limits, wall_time over, store_stats& counted) {
@@ -206,6 +214,7 @@ void history::save(const topic& which) {
 void history::remove(std::int64_t id, store_stats& counted) {
   forget_.run(id);
   note_forgotten_.run(id);
+  renew_seed_.run(new_epoch_seed());
   ++counted.forgotten;
 }
 

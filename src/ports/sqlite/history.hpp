@@ -29,12 +29,10 @@ class history {
 
   topic_position append(const std::string& name, const prepared_message& what, const history_limits& limits,
                         wall_time now, store_stats& counted);
-  /// Nothing if the topic is not there.
-  [[nodiscard]] std::optional<history_page> read(const std::string& name, const topic_position& since,
-                                                 page_limits most, wall_time now);
-  [[nodiscard]] std::optional<topic_position> position(const std::string& name);
-  /// Makes the topic if it is not there.
-  topic_position begin(const std::string& name, wall_time now);
+  // A topic that is not there is not made: it is as it would begin.
+  [[nodiscard]] history_page read(const std::string& name, const topic_position& since, page_limits most,
+                                  wall_time now);
+  [[nodiscard]] topic_position position(const std::string& name);
   bool forget(const std::string& name, store_stats& counted);
 
   /// What is to be swept next, and how much one slice may take.
@@ -67,9 +65,11 @@ class history {
   void trim(topic& of, const history_limits& limits, wall_time over, store_stats& counted);
   void save(const topic& which);
   void remove(std::int64_t id, store_stats& counted);
+  /// Of a topic that is not there.
+  [[nodiscard]] std::string next_epoch(const std::string& name);
 
   statement find_, make_, save_, insert_, oldest_, visible_, page_, delete_, delete_some_, forget_,
-      note_forgotten_, next_forgotten_, done_forgotten_, next_topics_;
+      note_forgotten_, next_forgotten_, done_forgotten_, epoch_seed_, renew_seed_, next_topics_;
 };
 
 }  // namespace skein::detail::sqlite

@@ -46,8 +46,13 @@ void add_offline_messages(connection& to, wall_time now) {
   statement{to, "INSERT INTO ids (next) VALUES (?)"}.run(first_id(now));
 }
 
-constexpr std::array<void (*)(connection&, wall_time), schema_version> migrations{&add_history,
-                                                                                  &add_offline_messages};
+void add_epoch_seed(connection& to, wall_time) {
+  to.execute("CREATE TABLE epochs (seed TEXT NOT NULL) STRICT");
+  statement{to, "INSERT INTO epochs (seed) VALUES (?)"}.run(new_epoch_seed());
+}
+
+constexpr std::array<void (*)(connection&, wall_time), schema_version> migrations{
+    &add_history, &add_offline_messages, &add_epoch_seed};
 
 /// Throws if the database is not ours. Completes with whether it is empty.
 bool recognise(connection& database) {

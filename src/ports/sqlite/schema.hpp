@@ -19,7 +19,7 @@ namespace skein::detail::sqlite {
 /// "Skei", at a fixed place of the file's header.
 inline constexpr std::int64_t application_id = 0x536b6569;
 /// The version that this code writes: one for each migration.
-inline constexpr std::int64_t schema_version = 2;
+inline constexpr std::int64_t schema_version = 3;
 
 struct opening {
   std::string path;

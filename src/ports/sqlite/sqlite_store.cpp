@@ -5,6 +5,7 @@
 
 #include <skein/sqlite.hpp>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -50,21 +51,18 @@ class sqlite_store final : public message_store {
 
   asio::awaitable<history_page> read(std::string topic, topic_position since, page_limits most) override {
     const auto refusal = refusal_of(topic);
-    const auto look = [topic, since = std::move(since), most](tables& in, wall_time now) {
-      return in.topics.read(topic, since, most, now);
-    };
-    return ask<history_page>(refusal, request_overhead, look,
-                             [look, topic](tables& in, wall_time now, store_stats&) {
-                               in.topics.begin(topic, now);
-                               return *look(in, now);
-                             });
+    return ask<history_page>(refusal, request_overhead,
+                             [topic, since = std::move(since), most](tables& in, wall_time now) {
+                               return std::optional{in.topics.read(topic, since, most, now)};
+                             },
+                             {});
   }
 
   asio::awaitable<topic_position> position(std::string topic) override {
     const auto refusal = refusal_of(topic);
     return ask<topic_position>(
-        refusal, request_overhead, [topic](tables& in, wall_time) { return in.topics.position(topic); },
-        [topic](tables& in, wall_time now, store_stats&) { return in.topics.begin(topic, now); });
+        refusal, request_overhead,
+        [topic](tables& in, wall_time) { return std::optional{in.topics.position(topic)}; }, {});
   }
 
   asio::awaitable<bool> forget(std::string topic) override {
@@ -102,6 +100,18 @@ class sqlite_store final : public message_store {
         refusal, request_overhead, {},
         [user, id](tables& in, wall_time now, store_stats& counted) {
           return in.users.acknowledge(user, id, now, counted);
+        },
+        true);
+  }
+
+  asio::awaitable<std::size_t> acknowledge_all(std::string user, std::vector<stored_id> ids) override {
+    const auto refusal = refusal_of(user);
+    return ask<std::size_t>(
+        refusal, request_overhead, {},
+        [user, ids = std::move(ids)](tables& in, wall_time now, store_stats& counted) {
+          return static_cast<std::size_t>(std::count_if(ids.begin(), ids.end(), [&](stored_id id) {
+            return in.users.acknowledge(user, id, now, counted);
+          }));
         },
         true);
   }
