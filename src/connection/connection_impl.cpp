@@ -11,6 +11,8 @@ namespace {
 
 // Pongs are bounded by the ping budget; this holds where the budget is switched off.
 constexpr std::size_t max_control_bytes = 64 * 1024;
+// That nobody asked for.
+constexpr std::uint32_t pongs_for_a_ping = 10;
 
 double spread_of(connection_id id) noexcept {
   // Fibonacci hashing: neighbouring ids fall far apart.
@@ -306,8 +308,10 @@ bool connection_impl::on_ping() {
 void connection_impl::on_pong(std::string_view payload) {
   const auto rtt = heartbeat_.pong(payload, host_->now(), host_->beats());
   if (!rtt) {
-    // RFC 6455 section 5.5.3 allows those that nobody asked for; they cost what a ping does.
-    if (!ping_budget_.take(host_->now(), host_->pings())) on_failure(close_code::policy_violation);
+    // RFC 6455 section 5.5.3 allows those that nobody asked for. They need no answer, and so there may be
+    // more.
+    if (!ping_budget_.take(host_->now(), host_->pings(), pongs_for_a_ping))
+      on_failure(close_code::policy_violation);
     return;
   }
   rtt_ = *rtt;

@@ -83,13 +83,14 @@ struct ping_limit {
 /// A token bucket in eight bytes, because each connection has one.
 class ping_budget {
  public:
-  [[nodiscard]] bool take(time_point now, const ping_limit& limit) noexcept {
+  /// `share`: what is taken is this part of what a ping is, a tenth with 10.
+  [[nodiscard]] bool take(time_point now, const ping_limit& limit, std::uint32_t share = 1) noexcept {
     if (limit.rate == 0) return true;
     if (limit.burst == 0) return false;
     const std::chrono::nanoseconds each{1'000'000'000 / limit.rate};
     full_at_ = std::max(full_at_, now);
     if (full_at_ - now > each * (limit.burst - 1)) return false;
-    full_at_ += each;
+    full_at_ += each / share;
     return true;
   }
 

@@ -108,8 +108,9 @@ asio::awaitable<void> conversation::replay_stored() {
   if (const auto now = time_of(client_)) replay_due_ = deadline_after(*now, replay_pause);
   if (!first) co_return;
   report(client_, "messages of " + client_.user().user + ": not replayed: " + problem->text);
-  co_await client_.write(
-      error_answer(nullptr, "store_unavailable", "stored messages cannot be read now", {}, replay_pause));
+  auto told =
+      error_answer(nullptr, "store_unavailable", "stored messages cannot be read now", {}, replay_pause);
+  co_await client_.write(std::move(told));
 }
 
 asio::awaitable<void> conversation::run() {
