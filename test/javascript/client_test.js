@@ -327,17 +327,50 @@ describe("subscriptions", () => {
     assert.deepEqual(f.heard(), []);
   });
 
-  it("ask again when they may", async () => {
-    const f = new Stage();
+  it("ask again when they may, and tell of it", async () => {
+    const f = new Stage({ random: () => 0 });
     await f.welcome();
+    const errors = [];
+    f.client.on("error", ({ code, channel }) => errors.push([code, channel]));
     const mine = f.client.subscribe("news");
-    await f.answers({ type: "error", code: "too_many_requests", message: "slowly", retry_after_ms: 500 });
+    await f.answers({ type: "error", code: "rate_limited", message: "slowly", retry_after_ms: 500 });
+    assert.deepEqual(errors, [["rate_limited", "news"]]);
     await f.advance(499);
     assert.deepEqual(f.heard(), []);
     await f.advance(1);
     await f.answers({ type: "subscribed", channel: "news" });
     assert.ok(mine.live);
   });
+
+  for (const code of ["internal_error", "store_unavailable", "store_full", "keys_unavailable"]) {
+    it(`that fail with ${code} are asked for again, later each time, and recover`, async () => {
+      const f = new Stage();
+      await f.welcome();
+      const errors = [];
+      f.client.on("error", (error) => errors.push(error.code));
+      const mine = f.client.subscribe("news", { recover: { epoch: "e", offset: 1 } });
+      for (const pause of [200, 400, 800]) {
+        await f.answers({ type: "error", code, message: "" });
+        await f.advance(pause - 1);
+        assert.deepEqual(f.heard(), []);
+        await f.advance(1);
+      }
+      const asked = await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 1, recovered: true });
+      assert.deepEqual(asked.recover, { epoch: "e", offset: 1 });
+      await f.says(news(2), { type: "unsubscribed", channel: "news", code });
+      assert.ok(!mine.live);
+      await f.advance(200);
+      const again = await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 3, recovered: true });
+      assert.deepEqual(again.recover, { epoch: "e", offset: 2 });
+      await f.says(news(3));
+      assert.deepEqual(await taker(mine).taken(), [news(2), news(3)]);
+      assert.deepEqual(errors, [code, code, code, code]);
+      await f.says({ type: "unsubscribed", channel: "news", code });
+      mine.unsubscribe();
+      await f.advance(60_000);
+      assert.deepEqual(f.heard(), []);
+    });
+  }
 
   for (const most of [1, 2, 3]) {
     it(`a reader that is too slow loses the oldest of more than ${most}, and is told`, async () => {
@@ -370,6 +403,191 @@ describe("subscriptions", () => {
     await f.says(news(3));
     assert.deepEqual(got, [1, 2]);
     assert.deepEqual(await taker(mine).taken(), [news(3)]);
+  });
+});
+
+// A server that takes so many messages a second after a burst, and closes at the third that is too many.
+class Limited {
+  refused = 0;
+  closed = 0;
+  #offences = 0;
+  #calmAt = 0;
+  #filledAt = 0;
+  #tokens;
+
+  constructor(stage, rate, burst, { ids }) {
+    Object.assign(this, { stage, rate, burst, ids, now: 0 });
+    this.#tokens = burst;
+  }
+
+  async run(ms, each = 5) {
+    for (const end = this.now + ms; this.now < end; ) {
+      await this.stage.advance(each);
+      this.now += each;
+      if (this.stage.client.state === "connecting") {
+        this.#tokens = this.burst;
+        this.#offences = 0;
+        await this.stage.welcome();
+      }
+      for (const asked of this.stage.heard()) {
+        if (this.stage.client.state !== "connected") break;
+        await this.#take(asked);
+      }
+    }
+  }
+
+  async #take({ type, id, channel }) {
+    this.#tokens = Math.min(this.burst, this.#tokens + ((this.now - this.#filledAt) * this.rate) / 1000);
+    this.#filledAt = this.now;
+    if (this.#tokens >= 1) {
+      this.#tokens--;
+      return this.stage.says({ type: type === "subscribe" ? "subscribed" : "pong", id, channel });
+    }
+    this.refused++;
+    if (this.now >= this.#calmAt) this.#offences = 0;
+    this.#calmAt = this.now + Math.max(1000, (this.burst * 1000) / this.rate);
+    if (++this.#offences >= 3) {
+      this.closed++;
+      return this.stage.goes(1008, "too many messages");
+    }
+    const wait = Math.ceil(((1 - this.#tokens) * 1000) / this.rate);
+    return this.stage.says({ type: "error", code: "rate_limited", retry_after_ms: wait, ...(this.ids ? { id } : {}) });
+  }
+}
+
+describe("many subscriptions", () => {
+  const subscribe = (f, n) => Array.from({ length: n }, (_, i) => f.client.subscribe(`c${i}`));
+  const confirm = async (f, asked) => {
+    for (const { id, channel } of asked) await f.says({ type: "subscribed", id, channel });
+  };
+
+  it("are not asked for all at once", async () => {
+    const f = new Stage();
+    const all = subscribe(f, 1000);
+    await f.welcome();
+    let most = 0;
+    let turns = 0;
+    for (let asked = f.heard(); asked.length; asked = f.heard(), turns++) {
+      most = Math.max(most, asked.length);
+      await confirm(f, asked);
+    }
+    assert.ok(all.every((each) => each.live));
+    assert.ok(most <= 16);
+    assert.ok(turns < 200, `${turns} turns`);
+  });
+
+  for (const ids of [true, false]) {
+    for (const [rate, burst, n, closed] of [
+      [10, 20, 22, 0],
+      [10, 20, 40, 0],
+      [100, 40, 100, 0],
+      [5, 5, 20, 1],
+    ]) {
+      it(`all begin where ${rate} messages a second are taken after ${burst}, ${ids ? "with" : "without"} ids in the refusals`, async () => {
+        let seed = 7;
+        const f = new Stage({ random: () => (seed = (seed * 16807) % 2147483647) / 2147483647 });
+        const all = subscribe(f, n);
+        const server = new Limited(f, rate, burst, { ids });
+        await server.run(20_000);
+        assert.equal(all.filter((each) => each.live).length, n);
+        assert.ok(server.closed <= closed, `closed ${server.closed} times, ${server.refused} refused`);
+      });
+    }
+  }
+
+  it("leave what else is said its turn", async () => {
+    const f = new Stage({ random: () => 0 });
+    await f.welcome();
+    subscribe(f, 20);
+    const [first, ...others] = f.heard();
+    await confirm(f, others);
+    await f.says({ type: "error", code: "rate_limited", id: first.id, retry_after_ms: 100 });
+    const pong = f.client.ping();
+    await f.says({ type: "alert", message_id: 1 }, { type: "alert", message_id: 2 }, { type: "note" });
+    const mail = f.client.messages();
+    for (let i = 0; i < 3; i++) await mail.next();
+    await f.advance(99);
+    assert.deepEqual(f.heard(), []);
+    const said = [];
+    while (said.length < 4) {
+      await f.advance(100);
+      const now = f.heard();
+      assert.ok(now.length <= 1);
+      said.push(...now);
+      for (const { type, id, channel } of now) await f.says({ type: type === "subscribe" ? "subscribed" : "pong", id, channel });
+    }
+    await pong;
+    assert.deepEqual(said.map((each) => each.type).sort(), ["ack", "ping", "subscribe", "subscribe"]);
+    assert.deepEqual(said.find((each) => each.type === "ack").id, [1, 2]);
+  });
+
+  it("that are never answered are asked for again, and a late answer counts once", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const errors = [];
+    f.client.on("error", ({ code, channel }) => errors.push([code, channel]));
+    const mine = f.client.subscribe("news");
+    const reader = taker(mine);
+    const [first] = f.heard();
+    await f.advance(9_999);
+    assert.deepEqual(f.heard(), []);
+    await f.advance(1);
+    const [second] = f.heard();
+    assert.deepEqual([second.type, second.channel], ["subscribe", "news"]);
+    assert.deepEqual(errors, [["timed_out", "news"]]);
+    await f.says({ type: "subscribed", id: first.id, channel: "news", epoch: "e", offset: 1 });
+    await f.says(news(2));
+    await f.says({ type: "subscribed", id: second.id, channel: "news", epoch: "e", offset: 2, already: true });
+    await f.says(news(3));
+    assert.deepEqual(await reader.taken(), [news(2), news(3)]);
+    await f.advance(60_000);
+    assert.deepEqual(f.heard(), []);
+    assert.equal(f.timers, 0);
+  });
+
+  it("that end are not begun again before the server has heard of it", async () => {
+    const f = new Stage({ random: () => 0 });
+    await f.welcome();
+    (await f.follows("news")).unsubscribe();
+    const again = f.client.subscribe("news");
+    const left = await f.answers({ type: "error", code: "rate_limited", retry_after_ms: 300 });
+    assert.equal(left.type, "unsubscribe");
+    await f.advance(300);
+    assert.equal((await f.answers({ type: "unsubscribed", channel: "news" })).type, "unsubscribe");
+    await f.advance(600);
+    assert.equal((await f.answers({ type: "subscribed", channel: "news" })).type, "subscribe");
+    assert.ok(again.live);
+    // What was never asked for needs no end.
+    const late = new Stage();
+    const never = late.client.subscribe("news");
+    subscribe(late, 20);
+    await late.welcome();
+    const queued = late.client.subscribe("other");
+    queued.unsubscribe();
+    never.unsubscribe();
+    await confirm(late, late.heard());
+    assert.deepEqual(late.heard().map((each) => [each.type, each.channel]), [["subscribe", "c15"]]);
+  });
+
+  it("do not keep a token from being renewed", async () => {
+    let n = 0;
+    const f = new Stage({ token: () => `t${++n}` });
+    await f.welcome({ expires_in_ms: 10_000 });
+    f.client.subscribe("news");
+    await f.answers({ type: "error", code: "rate_limited", retry_after_ms: 3_600_000 });
+    await f.advance(8_000);
+    assert.equal(f.heard()[0].type, "refresh");
+  });
+
+  it("an acknowledgement that was refused is made again", async () => {
+    const f = new Stage();
+    await f.welcome();
+    f.client.on("message", () => {});
+    await f.says({ type: "alert", message_id: 7 });
+    await f.answers({ type: "error", id: 7, code: "store_unavailable" });
+    assert.deepEqual(f.heard(), []);
+    await f.advance(2_000);
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 7 }]);
   });
 });
 

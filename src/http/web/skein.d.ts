@@ -55,6 +55,8 @@ export class SkeinError extends Error {
   readonly code: string;
   readonly field?: string;
   readonly retryAfterMs?: number;
+  /** The subscription's, if it is about one. */
+  readonly channel?: string;
 }
 
 /** Publications are missing here: load the state from where it is kept; later items follow it. */
@@ -155,6 +157,9 @@ export class Client {
   on(event: "state", listener: (change: StateChange) => void): () => void;
   /** The message is acknowledged once the listener has returned, or its promise is fulfilled. */
   on(event: "message", listener: (message: UserMessage) => unknown): () => void;
-  /** An error of the server's that answers no request. */
+  /**
+   * An error of the server's that answers no request; or, with a `channel`, why a subscription has not begun yet
+   * (`rate_limited`, `store_unavailable`, `internal_error`, `timed_out`, …): it is asked for again.
+   */
   on(event: "error", listener: (error: SkeinError) => void): () => void;
 }

@@ -15,6 +15,15 @@ const TOKEN_PREFIX = "skein.jwt.";
 const REMEMBERED_IDS = 4096;
 const SHORTEST_TOKEN_LIFE = 1000; // milliseconds
 const LONGEST_TIMER = 2 ** 31 - 1; // what is longer would ring at once
+// Subscriptions that are asked for and not answered. A server that limits a client's rate refuses what comes past a
+// burst, and ends a connection that goes on: after the first so many, fewer are under way, and more only by and by.
+const MOST_UNDER_WAY = 16;
+const ANSWERED_FOR_MORE = 32;
+const LONGEST_GAP = 20_000; // milliseconds, between what is said to a server that was in trouble
+const TROUBLE_FORGOTTEN = 60_000;
+const MOST_ACKS = 100; // in one message
+// What may be otherwise the next time. Everything else ends a subscription.
+const PASSING = ["internal_error", "keys_unavailable", "rate_limited", "store_full", "store_unavailable"];
 
 const DEFAULTS = {
   token: undefined,
@@ -42,6 +51,7 @@ export class SkeinError extends Error {
     this.name = "SkeinError";
     this.code = code;
     this.field = details.field;
+    this.channel = details.channel;
     this.retryAfterMs = details.retry_after_ms;
   }
 }
@@ -143,6 +153,45 @@ class Queue {
   }
 }
 
+// When something may be said: at once, until the server says "too fast". Then nothing is said for as long as it
+// asked for, and one thing at a time after that, as far apart as its refusals show.
+class Pace {
+  #random;
+  #gap = 0;
+  #opens = -Infinity;
+  #toldAt = -Infinity;
+  #saidSince = false;
+  /** Whether there ever was a refusal. */
+  wary = false;
+
+  constructor(random) {
+    this.#random = random;
+  }
+
+  get slow() {
+    return this.#gap > 0;
+  }
+  /** How long nothing may be said from now on. */
+  wait(now) {
+    if (this.#gap > 0 && now >= this.#opens && now - this.#toldAt >= TROUBLE_FORGOTTEN) this.#gap = 0;
+    return Math.max(0, this.#opens - now);
+  }
+  said(now) {
+    this.#saidSince = true;
+    if (this.#gap > 0) this.#opens = now + this.#gap * (1 + this.#random() / 8);
+  }
+  refused(retryAfter, now) {
+    // What is left of the time for one message: that may be all of it, or hardly any. When one is refused that came
+    // in its time, its gap and what is left make the whole. What had been said before is no news.
+    this.wary = true;
+    const gap = this.#gap > 0 && this.#saidSince ? this.#gap + retryAfter : Math.max(this.#gap, 2 * retryAfter);
+    this.#gap = Math.min(gap, LONGEST_GAP);
+    this.#opens = Math.max(this.#opens, now + retryAfter * (1 + this.#random() / 2));
+    this.#toldAt = now;
+    this.#saidSince = false;
+  }
+}
+
 const anyNumber = () => globalThis.crypto?.getRandomValues(new Uint32Array(1))[0] ?? Math.floor(Math.random() * 2 ** 32);
 
 const positionOf = (message) =>
@@ -240,8 +289,8 @@ export class Subscription extends Emitter {
 // What the server is subscribed to, for one subscription or several.
 class Feed {
   live = false;
-  asked = null; // the id of the request under way
   members = new Set();
+  failures = 0;
   #client;
   #lived = false;
   #again = null;
@@ -254,21 +303,27 @@ class Feed {
     this.info = options.info;
   }
 
-  ask() {
+  request() {
     const request = { type: "subscribe", channel: this.channel };
     if (this.position && !this.pattern) request.recover = this.position;
     if (this.info !== undefined) request.info = this.info;
-    this.asked = this.#client._tell(request);
+    return request;
   }
 
   answered(answer) {
-    this.asked = null;
+    if (this.live) return; // of a request that was repeated
     if (answer.type === "subscribed") return this.#subscribed(answer);
-    if (answer.retry_after_ms > 0) {
-      this.#again = this.#client._later(answer.retry_after_ms, () => this.#client.state === "connected" && this.ask());
-      return;
-    }
-    this.end(new SkeinError(answer.code, answer.message, answer));
+    this.refused(new SkeinError(answer.code, answer.message, { ...answer, channel: this.channel }));
+  }
+
+  /** The server does not want it, or not now. */
+  refused(error) {
+    this.live = false;
+    if (!PASSING.includes(error.code) && !(error.retryAfterMs > 0)) return this.end(error);
+    this.#client._trouble(error);
+    if (!this.#client._follows(this)) return; // a listener has ended it
+    this.#client._never(this.#again);
+    this.#again = this.#client._againLater(this.failures++, error, () => this.#client._want(this));
   }
 
   #subscribed(answer) {
@@ -276,6 +331,8 @@ class Feed {
     const complete = answer.recovered === true;
     const missed = !complete && (this.#lived || this.position !== undefined);
     this.live = this.#lived = true;
+    this.failures = 0;
+    this.#client._never(this.#again);
     // What is recovered comes from where it was left.
     if (!complete && now) this.position = now;
     for (const each of [...this.members]) each._emit("subscribed", answer);
@@ -298,7 +355,6 @@ class Feed {
 
   lost() {
     this.live = false;
-    this.asked = null;
     this.#client._never(this.#again);
   }
 
@@ -314,9 +370,34 @@ class Feed {
   }
 }
 
+// The end of a server's subscription. Until it is confirmed the channel is not asked for again: that would be
+// answered with a subscription which this ends.
+class Farewell {
+  failures = 0;
+  #client;
+  #again = null;
+
+  constructor(client, channel) {
+    this.#client = client;
+    this.channel = channel;
+  }
+
+  request() {
+    return { type: "unsubscribe", channel: this.channel };
+  }
+  answered(answer) {
+    if (answer.type !== "error" || !PASSING.includes(answer.code)) return this.#client._gone(this);
+    const error = new SkeinError(answer.code, answer.message, answer);
+    this.#again = this.#client._againLater(this.failures++, error, () => this.#client._want(this));
+  }
+  lost() {
+    this.#client._never(this.#again);
+  }
+}
+
 /**
  * Events: `state` ({state, reason}), `message` (a message of the user's own), `error` (an error that answers no
- * request).
+ * request; with a `channel`: why a subscription has not begun yet, and is asked for again).
  */
 export class Client extends Emitter {
   #options;
@@ -327,7 +408,7 @@ export class Client extends Emitter {
   #ready = false; // may speak: the token has been accepted
   #failures = 0;
   #welcomedAt = 0;
-  #timers = {}; // by what they are for: retry, welcome, token, silence
+  #timers = {}; // by what they are for: retry, welcome, token, silence, pace, acks
   #heard = 0;
   #pingMs = 0;
   #lastId = 0;
@@ -336,7 +417,18 @@ export class Client extends Emitter {
   #idPrefix = `${anyNumber()}-${anyNumber()}-`;
   #requests = new Map();
   #acks = new Map();
+  #unsent = []; // requests
   #feeds = new Map();
+  #farewells = new Map(); // by channel
+  #wanted = new Set(); // feeds and farewells that the server has yet to be asked
+  #underWay = new Map(); // those that have been asked, with their timers
+  #doubtful = new Set(); // of those: what was refused may have been theirs
+  #asked = new Map(); // what may still be answered, by the request's id
+  #askedSoFar = 0; // on this connection
+  #answeredSoFar = 0;
+  #turn = 0;
+  #toAcknowledge = [];
+  #pace;
   #mail = new Queue();
   #seen = new Set();
   #untaken = new Set(); // ids of stored messages that were handed out or wait
@@ -347,6 +439,7 @@ export class Client extends Emitter {
     this.url = url;
     this.#options = { ...DEFAULTS, ...options };
     this.#options.WebSocket ??= globalThis.WebSocket;
+    this.#pace = new Pace(this.#options.random);
     if (!this.#options.WebSocket) throw new TypeError("there is no WebSocket here: give one as an option");
     if (!["subprotocol", "first-message"].includes(this.#options.tokenPlace))
       throw new TypeError('tokenPlace: "subprotocol" or "first-message"');
@@ -373,7 +466,7 @@ export class Client extends Emitter {
     known.members.add(made);
     if (!this.#feeds.has(channel)) {
       this.#feeds.set(channel, known);
-      if (this.#state === "connected") known.ask();
+      if (this.#ready) this._want(known);
     }
     return made;
   }
@@ -406,7 +499,7 @@ export class Client extends Emitter {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#pending(this.#requests, id, text);
+    return this.#pending(this.#requests, id, text, fields.type === "refresh");
   }
 
   /** Removes a stored message from the server; resolves when it is removed for good. */
@@ -519,6 +612,10 @@ export class Client extends Emitter {
       }
     }
     for (const feed of this.#feeds.values()) feed.lost();
+    for (const farewell of this.#farewells.values()) farewell.lost();
+    for (const timer of this.#underWay.values()) this._never(timer);
+    for (const all of [this.#farewells, this.#wanted, this.#underWay, this.#doubtful, this.#asked]) all.clear();
+    this.#toAcknowledge = []; // they come again
     for (const all of [this.#requests, this.#acks]) {
       for (const request of [...all.values()])
         if (request.sent) request.fail(new SkeinError("connection_lost", "the connection ended before the answer"));
@@ -575,10 +672,10 @@ export class Client extends Emitter {
     this.#pingMs = hello.ping_ms > 0 ? hello.ping_ms : 0;
     this.#expectExpiry(hello);
     this.#listen();
+    this.#askedSoFar = this.#answeredSoFar = 0;
+    for (const feed of this.#feeds.values()) this.#wanted.add(feed);
     this.#setState("connected", "");
-    if (!this.#ready) return; // a listener has closed it
-    for (const feed of this.#feeds.values()) if (feed.asked === null) feed.ask();
-    for (const all of [this.#requests, this.#acks]) for (const request of all.values()) request.send();
+    this.#sayOn();
   }
 
   #dispatch(message) {
@@ -586,26 +683,30 @@ export class Client extends Emitter {
     // An acknowledgement's id is the message's; a publication may have such a field, too.
     const ofMessages = (type === "acked" || type === "error") && channel === undefined;
     const request = this.#requests.get(id) ?? (ofMessages ? this.#acks.get(id) : undefined);
+    if (type === "error" && channel === undefined) this.#heed(message);
     if (request) {
       if (type === "error") request.fail(new SkeinError(message.code, message.message, message));
       else request.done(message);
       return;
     }
     if (typeof id === "string") {
-      for (const feed of this.#feeds.values()) if (feed.asked === id) return feed.answered(message);
+      const asked = this.#asked.get(id);
+      if (asked) return this.#answers(asked, message);
       if (id.startsWith(this.#idPrefix)) return; // nobody waits for it any more
     }
     if (type === "unsubscribed") {
-      if (message.code) this.#feeds.get(channel)?.end(new SkeinError(message.code, "the server ended the subscription"));
-      return;
+      if (!message.code) return;
+      return this.#feeds.get(channel)?.refused(new SkeinError(message.code, "the server ended the subscription", { channel }));
     }
     if (typeof channel === "string") {
       for (const feed of [...this.#feeds.values()])
         if (feed.channel === channel || (feed.pattern && matches(feed.channel, channel))) feed.published(message);
       return;
     }
-    if (type === "error") this._emit("error", new SkeinError(message.code, message.message, message));
-    else if (!["acked", "pong", "refreshed", "welcome"].includes(type) || message.message_id !== undefined) this.#letter(message);
+    if (type === "error") {
+      if (ofMessages && PASSING.includes(message.code)) this.#acknowledgeAgain(id, message);
+      this._emit("error", new SkeinError(message.code, message.message, message));
+    } else if (!["acked", "pong", "refreshed", "welcome"].includes(type) || message.message_id !== undefined) this.#letter(message);
   }
 
   #letter(message) {
@@ -643,7 +744,17 @@ export class Client extends Emitter {
 
   #acknowledge(id) {
     this.#untaken.delete(id);
-    if (this.#ready) this.#send({ type: "ack", id }); // else it comes again, and then
+    if (!this.#ready) return; // it comes again, and then
+    this.#toAcknowledge.push(id);
+    this.#sayOn();
+  }
+
+  #acknowledgeAgain(id, answer) {
+    const ids = (Array.isArray(id) ? id : [id]).filter(Number.isSafeInteger);
+    if (!ids.length) return;
+    this.#toAcknowledge.push(...ids);
+    this.#stop("acks");
+    this.#timers.acks = this._againLater(3, new SkeinError(answer.code, "", answer), () => this.#sayOn());
   }
 
   // A browser neither sends pings nor sees them.
@@ -674,23 +785,15 @@ export class Client extends Emitter {
     return `${this.#idPrefix}${++this.#lastId}`;
   }
 
-  #pending(among, id, text) {
+  #pending(among, id, text, urgent = false) {
     const answer = new Promise((resolve, reject) => {
       const over = (call) => (what) => {
         if (among.get(id) === request) among.delete(id);
+        request.over = true;
         this._never(timer);
         call(what);
       };
-      const request = {
-        sent: false,
-        send: () => {
-          if (request.sent) return;
-          request.sent = true;
-          this.#sendText(text);
-        },
-        done: over(resolve),
-        fail: over(reject),
-      };
+      const request = { text, sent: false, over: false, done: over(resolve), fail: over(reject) };
       const timer = this._later(this.#options.requestTimeout, () =>
         request.fail(new SkeinError("timed_out", `no answer in ${this.#options.requestTimeout} ms`)),
       );
@@ -698,8 +801,127 @@ export class Client extends Emitter {
     });
     const request = among.get(id);
     request.answer = answer;
-    if (this.#ready) request.send();
+    if (urgent) this.#unsent.unshift(request);
+    else this.#unsent.push(request);
+    if (urgent && this.#ready) this.#nextRequest()(); // without it the connection ends
+    else this.#sayOn();
     return answer;
+  }
+
+  // ---- one thing after the other
+
+  // Says what waits to be said, as much of it as may be said now.
+  #sayOn() {
+    while (this.#ready) {
+      const now = this.#options.now();
+      const wait = this.#pace.wait(now);
+      if (wait > 0) {
+        if (this.#doubtful.size || this.#hasSomethingToSay()) this.#start("pace", wait, () => this.#sayOn());
+        return;
+      }
+      this.#askDoubtfulAgain();
+      const say = this.#nextToSay();
+      if (!say) return;
+      this.#pace.said(now);
+      say();
+    }
+  }
+
+  // Subscriptions first: a client follows what it publishes to. When little can be said, it is said by turns.
+  #nextToSay() {
+    const ways = [() => this.#nextToAsk(), () => this.#nextRequest(), () => this.#nextAcknowledgement()];
+    this.#turn = this.#pace.slow ? (this.#turn + 1) % ways.length : 0;
+    for (let i = 0; i < ways.length; i++) {
+      const found = ways[(this.#turn + i) % ways.length]();
+      if (found) return found;
+    }
+    return null;
+  }
+  #hasSomethingToSay() {
+    return this.#toAcknowledge.length > 0 || this.#nextRequest() !== null || this.#nextToAsk() !== null;
+  }
+
+  #nextRequest() {
+    while (this.#unsent[0]?.over) this.#unsent.shift();
+    const request = this.#unsent[0];
+    if (!request) return null;
+    return () => {
+      this.#unsent.shift();
+      request.sent = true;
+      this.#sendText(request.text);
+    };
+  }
+
+  #nextAcknowledgement() {
+    if (!this.#toAcknowledge.length) return null;
+    return () => {
+      const ids = this.#toAcknowledge.splice(0, MOST_ACKS);
+      this.#send({ type: "ack", id: ids.length === 1 ? ids[0] : ids });
+    };
+  }
+
+  #nextToAsk() {
+    if (this.#underWay.size >= this.#mayBeUnderWay()) return null;
+    for (const each of this.#wanted)
+      if (each instanceof Farewell || !this.#farewells.has(each.channel)) return () => this.#askFor(each);
+    return null;
+  }
+  #mayBeUnderWay() {
+    if (this.#pace.wary) return 1;
+    if (this.#askedSoFar < MOST_UNDER_WAY) return MOST_UNDER_WAY;
+    const grown = Math.floor((this.#answeredSoFar - MOST_UNDER_WAY) / ANSWERED_FOR_MORE);
+    return Math.min(MOST_UNDER_WAY, 1 + Math.max(0, grown));
+  }
+
+  #askFor(what) {
+    const id = this.#nextId();
+    this.#wanted.delete(what);
+    this.#askedSoFar++;
+    this.#asked.set(id, what);
+    this.#underWay.set(what, this._later(this.#options.requestTimeout, () => this.#unanswered(what)));
+    this.#send({ ...what.request(), id });
+  }
+
+  #answers(what, answer) {
+    this.#answeredSoFar++;
+    this.#settle(what);
+    // A request that was repeated may be answered twice.
+    for (const [id, whose] of this.#asked)
+      if (id === answer.id || (whose === what && answer.type !== "error")) this.#asked.delete(id);
+    // It may have ended meanwhile.
+    if (this.#farewells.get(what.channel) === what || this._follows(what)) what.answered(answer);
+    this.#sayOn();
+  }
+
+  #unanswered(what) {
+    this.#settle(what);
+    this.#wanted.add(what);
+    if (what instanceof Feed) {
+      const text = `no answer in ${this.#options.requestTimeout} ms`;
+      this._trouble(new SkeinError("timed_out", text, { channel: what.channel }));
+    }
+    this.#sayOn();
+  }
+
+  // It is neither under way nor about to be.
+  #settle(what) {
+    this._never(this.#underWay.get(what));
+    for (const all of [this.#underWay, this.#wanted, this.#doubtful]) all.delete(what);
+  }
+
+  #askDoubtfulAgain() {
+    if (!this.#doubtful.size) return;
+    const again = [...this.#doubtful];
+    for (const each of again) this.#settle(each);
+    this.#wanted = new Set([...again, ...this.#wanted]);
+  }
+
+  // An error may say that the server has had too much, whatever it answers.
+  #heed({ code, id, retry_after_ms: wait }) {
+    if (code !== "rate_limited" || !(wait > 0)) return;
+    this.#pace.refused(wait, this.#options.now());
+    if (id === undefined) for (const each of this.#underWay.keys()) this.#doubtful.add(each);
+    this.#sayOn();
   }
 
   // ---- its token
@@ -727,17 +949,40 @@ export class Client extends Emitter {
 
   // ---- for feeds
 
-  _tell(request) {
-    const id = this.#nextId();
-    this.#send({ ...request, id });
-    return id;
+  _want(what) {
+    this.#wanted.add(what);
+    this.#sayOn();
+  }
+
+  _follows(feed) {
+    return this.#feeds.get(feed.channel) === feed;
   }
 
   _dropFeed(feed, tell) {
-    if (this.#feeds.get(feed.channel) !== feed) return;
+    if (!this._follows(feed)) return;
     this.#feeds.delete(feed.channel);
+    const known = feed.live || [...this.#asked.values()].includes(feed);
     feed.lost();
-    if (tell && this.#state === "connected") this._tell({ type: "unsubscribe", channel: feed.channel });
+    this.#settle(feed);
+    if (!tell || !this.#ready || !known) return this.#sayOn();
+    const farewell = new Farewell(this, feed.channel);
+    this.#farewells.set(feed.channel, farewell);
+    this._want(farewell);
+  }
+
+  _gone(farewell) {
+    this.#farewells.delete(farewell.channel);
+  }
+
+  _trouble(error) {
+    this._emit("error", error);
+  }
+
+  // After the time that the server asked for, and longer each time that it fails; not all clients at once.
+  _againLater(failures, { retryAfterMs = 0 }, call) {
+    const { minPause, maxPause, random } = this.#options;
+    const pause = Math.min(maxPause, minPause * 2 ** Math.min(failures, 30));
+    return this._later(Math.max(retryAfterMs, pause / 2) + (random() * pause) / 2, call);
   }
 
   _later(ms, call) {
