@@ -65,6 +65,10 @@ struct client_options {
   /// Told of each change, with the reason; within the call the client must not be destroyed. What it throws
   /// is ignored.
   std::function<void(client_state now, std::string_view why)> on_state{};
+  /// Told of the server's errors that answer no request, and, with its channel, of why a subscription has not
+  /// begun yet (`rate_limited`, `store_unavailable`, `internal_error`, `timed_out`, …): it is asked for
+  /// again. As with `on_state`.
+  std::function<void(const request_error& what, std::string_view channel)> on_error{};
   std::shared_ptr<clock> time{};  ///< empty: the machine's
   /// Makes the connections; empty: `connect_websocket`.
   std::function<asio::awaitable<std::shared_ptr<websocket>>(std::string url, connect_options options)>

@@ -3,6 +3,7 @@
 // The client of the JSON protocol from the inside. All of it on one executor.
 
 #include "client/happening.hpp"
+#include "client/pace.hpp"
 
 #include <skein/client.hpp>
 
@@ -33,16 +34,26 @@ struct feed_reader {
   std::exception_ptr failure;  ///< why it ended, if the server wanted it to
 };
 
-/// What the server is subscribed to.
-struct feed {
+/// What the server is asked for until it answers: to begin or to end a subscription. Until an end is
+/// confirmed its channel is not asked for again: that would be answered with the subscription which is about
+/// to end.
+struct errand {
+  enum class stage : std::uint8_t { idle, wanted, under_way, resting };
   std::string channel;
+  bool leaves = false;
+  stage now = stage::idle;
+  bool doubtful = false;  ///< under way, and what was refused may have been this
+  unsigned failures = 0;
+  std::unique_ptr<alarm> timer{};  ///< under way: for the answer; resting: until it is wanted again
+};
+
+/// What the server is subscribed to.
+struct feed : errand {
   bool pattern = false;
   std::optional<topic_position> position{};  ///< last seen; nothing: neither seen nor asked for
   std::optional<json::value> info{};
-  bool live = false;    ///< confirmed on this connection
-  bool lived = false;   ///< confirmed on any
-  std::string asked{};  ///< the id of the request under way
-  std::unique_ptr<alarm> again{};
+  bool live = false;   ///< confirmed on this connection
+  bool lived = false;  ///< confirmed on any
   std::vector<feed_reader*> readers{};
 };
 
@@ -50,7 +61,7 @@ struct feed {
 struct pending_request {
   pending_request(std::uint64_t place, const asio::any_io_executor& executor)
       : number(place), finished(executor) {}
-  const std::uint64_t number;  ///< they are sent in this order
+  const std::uint64_t number;
   std::string text;
   bool sent = false;
   bool done = false;
@@ -117,6 +128,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
   void on_message(json::object message);
   void lose_connection();
   asio::awaitable<void> pause();
+  [[nodiscard]] std::chrono::nanoseconds longest_pause(unsigned failures) const;
   void set_state(client_state now, std::string_view why);
   static asio::awaitable<void> say_goodbye(std::shared_ptr<websocket> to);
 
@@ -132,16 +144,41 @@ class client_core : public std::enable_shared_from_this<client_core> {
   static asio::awaitable<void> refresh(std::shared_ptr<client_core> self);
 
   // client_feeds.cpp: subscriptions.
-  void ask(const std::shared_ptr<feed>& what);
-  bool answers_a_feed(const std::string& id, const json::object& answer);
+  [[nodiscard]] static json::object subscribe_request(const feed& what);
+  [[nodiscard]] bool follows(const feed& what) const;
+  void on_answer_to(const std::shared_ptr<feed>& what, const json::object& answer);
   void on_subscribed(feed& what, const json::object& answer);
-  void on_refused(const std::shared_ptr<feed>& what, const json::object& answer);
+  void on_refused(const std::shared_ptr<feed>& what, request_error error);
   void on_ended_by_server(const json::object& message);
   void on_publication(std::string_view channel, json::object message);
   void give(feed_reader& to, feed_item item);
   void give_gap(feed& what);
   void end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why);
   void end_all_feeds();
+
+  // client_outlet.cpp: one thing after the other.
+  void say_on();
+  bool say_one();
+  bool say_errand();
+  bool say_request();
+  bool say_acknowledgement();
+  [[nodiscard]] bool has_something_to_say();
+  void acknowledge(stored_id id);
+  void acknowledge_again(const json::value& ids, const request_error& why);
+  [[nodiscard]] std::size_t may_be_under_way() const;
+  [[nodiscard]] alarm& alarm_of(const std::shared_ptr<errand>& what);
+  /// It is neither under way nor about to be.
+  void settle(const std::shared_ptr<errand>& what);
+  void want(const std::shared_ptr<errand>& what);
+  void want_later(const std::shared_ptr<errand>& what, std::chrono::milliseconds retry_after);
+  [[nodiscard]] std::chrono::nanoseconds pause_after(unsigned failures,
+                                                     std::chrono::milliseconds retry_after);
+  void ask_doubtful_again();
+  bool answers_an_errand(const std::string& id, const json::object& answer);
+  void on_farewell(const std::shared_ptr<errand>& what, const json::object& answer);
+  void heed(const json::object& message, const request_error& error);
+  void forget_what_was_asked();
+  void tell(const request_error& error, std::string_view channel);
 
   [[nodiscard]] std::string next_id() { return own_id(++last_number_); }
   [[nodiscard]] std::string own_id(std::uint64_t number) const { return id_prefix_ + std::to_string(number); }
@@ -156,7 +193,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
   std::chrono::nanoseconds at_least_{0};  // before trying again, as the server asked
   std::string why_;
   std::shared_ptr<line> line_;
-  std::unique_ptr<alarm> waker_, fresh_token_, welcome_limit_;
+  std::unique_ptr<alarm> waker_, fresh_token_, welcome_limit_, held_back_;
   asio::cancellation_signal give_up_;  // connecting
   happening slept_, ended_;
   // Of this client alone: no publisher can guess what an answer looks like, and an answer that comes too
@@ -164,6 +201,15 @@ class client_core : public std::enable_shared_from_this<client_core> {
   const std::string id_prefix_;
   std::uint64_t last_number_ = 0;
   std::multimap<std::string, std::shared_ptr<pending_request>, std::less<>> requests_;
+  std::deque<std::shared_ptr<pending_request>> unsent_;
+  pace pace_;
+  unsigned turn_ = 0;
+  std::deque<std::shared_ptr<errand>> wanted_;
+  std::vector<std::shared_ptr<errand>> under_way_;
+  std::map<std::string, std::shared_ptr<errand>, std::less<>> asked_;  // what may still be answered, by id
+  std::size_t asked_so_far_ = 0, answered_so_far_ = 0;                 // on this connection
+  std::map<std::string, std::shared_ptr<errand>, std::less<>> farewells_;
+  std::vector<stored_id> to_acknowledge_;
   std::map<std::string, std::shared_ptr<feed>, std::less<>> feeds_;
   std::vector<std::shared_ptr<feed>> in_order_;  // as they were asked for
   std::deque<user_message> messages_;
@@ -176,6 +222,8 @@ class client_core : public std::enable_shared_from_this<client_core> {
 [[nodiscard]] std::string id_of_request(const json::object& request);
 /// What an answer is known by, the same; empty: this answers nothing.
 [[nodiscard]] std::string id_of_answer(const json::object& message);
+/// Whether it may be otherwise the next time.
+[[nodiscard]] bool is_passing(const request_error& error) noexcept;
 /// What the server refused a request with.
 [[nodiscard]] request_error to_error(const json::object& answer);
 [[nodiscard]] topic_position position_of(const json::object& message);

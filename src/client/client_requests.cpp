@@ -112,14 +112,19 @@ asio::awaitable<json::object> client_core::request(json::object fields) {
   });
   mine->limit->set(deadline_after(options_.time->now(), options_.request_timeout));
   requests_.emplace(id, mine);
-  if (welcomed_) {
+  const bool urgent = text_of(fields, "type") == "refresh";  // without it the connection ends
+  if (urgent && welcomed_) {
     mine->sent = true;
     send(mine->text);
+  } else {
+    unsent_.push_back(mine);
+    say_on();
   }
   try {
     while (!mine->done) co_await mine->finished.wait();
   } catch (const boost::system::system_error&) {  // cancelled
     forget(id, *mine);
+    mine->done = true;
     throw;
   }
   if (mine->failure) std::rethrow_exception(mine->failure);
@@ -128,8 +133,7 @@ asio::awaitable<json::object> client_core::request(json::object fields) {
 
 asio::awaitable<std::optional<user_message>> client_core::next_message() {
   const auto self = shared_from_this();
-  if (const auto done = std::exchange(unacknowledged_, std::nullopt))
-    send(json::serialize(json::object{{"type", "ack"}, {"id", *done}}));
+  if (const auto done = std::exchange(unacknowledged_, std::nullopt)) acknowledge(*done);
   while (messages_.empty()) {
     if (stopping_) co_return std::nullopt;
     co_await message_came_.wait();

@@ -14,10 +14,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -113,6 +116,20 @@ class script {
     answers(R"({"type":"subscribed","channel":")" + channel + "\"" + position + "}");
     return mine;
   }
+  /// Answers a request as a server does that has nothing against it.
+  void confirm(const json::object& asked) {
+    const auto& type = asked.at("type").as_string();
+    json::object answer{{"type", type == "subscribe" ? "subscribed" : "pong"}, {"id", asked.at("id")}};
+    if (type == "ack") answer["type"] = "acked";
+    if (const auto* const channel = asked.if_contains("channel")) answer["channel"] = *channel;
+    says(json::serialize(answer));
+  }
+  std::vector<client_subscription> subscribe_to(std::size_t count) {
+    std::vector<client_subscription> all;
+    for (std::size_t i = 0; i < count; ++i) all.push_back(client->subscribe("c" + std::to_string(i)));
+    settle();
+    return all;
+  }
   template <class T>
   struct result {
     std::optional<T> value;
@@ -175,6 +192,59 @@ class script {
   bool left_ = false;
   std::map<mock_websocket*, std::size_t> looked_;
   std::map<client_subscription*, std::shared_ptr<result<std::optional<feed_item>>>> next_;
+};
+
+/// A server that takes so many messages a second after a burst, and closes at the third that is too many.
+class limited {
+ public:
+  limited(script& client, unsigned rate, unsigned burst, bool ids)
+      : client_(client), rate_(rate), burst_(burst), ids_(ids), tokens_(burst) {}
+
+  unsigned closed = 0;
+
+  void run(std::chrono::milliseconds time) {
+    for (const auto end = now_ + time; now_ < end; now_ += 5ms) {
+      client_.advance(5ms);
+      if (client_.client->state() == client_state::connecting) {
+        tokens_ = burst_;
+        offences_ = 0;
+        client_.welcome();
+      }
+      for (const auto& asked : client_.heard()) {
+        if (client_.client->state() == client_state::connected) take(asked);
+      }
+    }
+  }
+
+ private:
+  void take(const json::object& asked) {
+    tokens_ =
+        std::min<double>(burst_, tokens_ + static_cast<double>((now_ - filled_).count()) * rate_ / 1000);
+    filled_ = now_;
+    if (tokens_ >= 1) {
+      --tokens_;
+      client_.confirm(asked);
+      return;
+    }
+    if (now_ >= calm_) offences_ = 0;
+    calm_ = now_ + std::max(1000ms, std::chrono::milliseconds{burst_ * 1000 / rate_});
+    if (++offences_ >= 3) {
+      ++closed;
+      client_.goes(close_code::policy_violation);
+      return;
+    }
+    json::object answer{{"type", "error"}, {"code", "rate_limited"}};
+    answer["retry_after_ms"] = static_cast<std::int64_t>(std::ceil((1 - tokens_) * 1000 / rate_));
+    if (ids_) answer["id"] = asked.at("id");
+    client_.says(json::serialize(answer));
+  }
+
+  script& client_;
+  const unsigned rate_, burst_;
+  const bool ids_;
+  double tokens_;
+  unsigned offences_ = 0;
+  std::chrono::milliseconds now_{0}, calm_{0}, filled_{0};
 };
 
 using list = std::vector<std::string>;
@@ -409,17 +479,187 @@ TEST_SUITE("client") {
     CHECK(f.heard().empty());
   }
 
-  TEST_CASE("too many requests: it asks again when it may") {
-    script f;
+  TEST_CASE("too many requests: it asks again when it may, and tells of it") {
+    list errors;
+    script f{[&](client_options& options) {
+      options.random = [] { return 0.0; };
+      options.on_error = [&](const request_error& error, std::string_view channel) {
+        errors.push_back(error.code + " " + std::string{channel});
+      };
+    }};
     f.welcome();
     auto mine = f.client->subscribe("news");
     f.settle();
-    f.answers(R"({"type":"error","code":"too_many_requests","message":"slowly","retry_after_ms":500})");
+    f.answers(R"({"type":"error","code":"rate_limited","message":"slowly","retry_after_ms":500})");
+    CHECK(errors == list{"rate_limited news"});
     f.advance(499ms);
     CHECK(f.heard().empty());
     f.advance(1ms);
     f.answers(R"({"type":"subscribed","channel":"news"})");
     CHECK(mine.is_live());
+    f.says(R"({"type":"error","code":"rate_limited","message":"slowly","retry_after_ms":500})");
+    CHECK(errors == list{"rate_limited news", "rate_limited "});
+  }
+
+  TEST_CASE("what the server cannot do now is asked for again, later each time, and recovers") {
+    for (const std::string code : {"internal_error", "store_unavailable", "store_full", "keys_unavailable"}) {
+      INFO(code);
+      int errors = 0;
+      script f{[&](client_options& options) {
+        options.on_error = [&](const request_error&, std::string_view) { ++errors; };
+      }};
+      f.welcome();
+      subscribe_options how;
+      how.since = topic_position{"e", 1};
+      auto mine = f.client->subscribe("news", how);
+      f.settle();
+      for (const auto pause : {200ms, 400ms, 800ms}) {
+        f.answers(R"({"type":"error","code":")" + code + R"(","message":""})");
+        f.advance(pause - 1ms);
+        CHECK(f.heard().empty());
+        f.advance(1ms);
+      }
+      auto asked =
+          f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":1,"recovered":true})");
+      CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":1})");
+      f.says(news(2));
+      f.says(R"({"type":"unsubscribed","channel":"news","code":")" + code + R"("})");
+      CHECK_FALSE(mine.is_live());
+      f.advance(200ms);
+      asked = f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":3,"recovered":true})");
+      CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":2})");
+      f.says(news(3));
+      CHECK(f.taken(mine) == list{news(2), news(3)});
+      CHECK(errors == 4);
+    }
+  }
+
+  TEST_CASE("many subscriptions are not asked for all at once") {
+    script f;
+    auto all = f.subscribe_to(1000);
+    f.welcome();
+    std::size_t turns = 0;
+    for (auto asked = f.heard(); !asked.empty(); asked = f.heard(), ++turns) {
+      CHECK(asked.size() <= 16);
+      for (const auto& each : asked) f.confirm(each);
+    }
+    CHECK(std::ranges::all_of(all, &client_subscription::is_live));
+    CHECK(turns < 200);
+  }
+
+  TEST_CASE("all subscriptions begin where the server limits messages") {
+    struct limits {
+      unsigned rate, burst, count, closed;
+    };
+    for (const bool ids : {true, false}) {
+      for (const auto& [rate, burst, count, closed] :
+           {limits{10, 20, 22, 0}, limits{10, 20, 40, 0}, limits{100, 40, 100, 0}, limits{5, 5, 20, 1}}) {
+        CAPTURE(ids);
+        CAPTURE(rate);
+        CAPTURE(count);
+        std::mt19937 engine{7};
+        script f{[&](client_options& options) {
+          options.random = [&] { return std::uniform_real_distribution<double>{0.0, 1.0}(engine); };
+        }};
+        auto all = f.subscribe_to(count);
+        limited server{f, rate, burst, ids};
+        server.run(20s);
+        CHECK(std::ranges::all_of(all, &client_subscription::is_live));
+        CHECK(server.closed <= closed);
+      }
+    }
+  }
+
+  TEST_CASE("when little can be said, everything has its turn") {
+    script f{[](client_options& options) { options.random = [] { return 0.0; }; }};
+    f.welcome();
+    auto all = f.subscribe_to(20);
+    const auto asked = f.heard();
+    for (std::size_t i = 1; i < asked.size(); ++i) f.confirm(asked[i]);
+    f.says(R"({"type":"error","code":"rate_limited","retry_after_ms":100,"id":)" +
+           json::serialize(asked[0].at("id")) + "}");
+    auto pong = f.start(f.client->request(ping()));
+    f.says(R"({"type":"alert","message_id":1})");
+    f.says(R"({"type":"alert","message_id":2})");
+    f.says(R"({"type":"note"})");
+    for (int i = 0; i < 3; ++i) f.start(f.client->next_message());
+    f.advance(99ms);
+    CHECK(f.heard().empty());
+    list said;
+    std::string acknowledged;
+    for (int i = 0; i < 40 && said.size() < 7; ++i) {
+      f.advance(100ms);
+      const auto now = f.heard();
+      CHECK(now.size() <= 1);
+      for (const auto& each : now) {
+        said.emplace_back(each.at("type").as_string());
+        if (said.back() == "ack") acknowledged = json::serialize(each.at("id"));
+        f.confirm(each);
+      }
+    }
+    CHECK(std::ranges::count(said, "ack") == 1);
+    CHECK(std::ranges::count(said, "ping") == 1);
+    CHECK(std::ranges::count(said, "subscribe") == 5);
+    CHECK(acknowledged == "[1,2]");
+    CHECK(pong->value);
+    CHECK(std::ranges::all_of(all, &client_subscription::is_live));
+  }
+
+  TEST_CASE("a subscription that is never answered is asked for again, and a late answer counts once") {
+    list errors;
+    script f{[&](client_options& options) {
+      options.on_error = [&](const request_error& error, std::string_view channel) {
+        errors.push_back(error.code + " " + std::string{channel});
+      };
+    }};
+    f.welcome();
+    auto mine = f.client->subscribe("news");
+    f.settle();
+    const auto first = f.heard_one();
+    f.advance(9'999ms);
+    CHECK(f.heard().empty());
+    f.advance(1ms);
+    const auto second = f.heard_one();
+    CHECK(second.at("channel") == "news");
+    CHECK(errors == list{"timed_out news"});
+    f.says(R"({"type":"subscribed","channel":"news","epoch":"e","offset":1,"id":)" +
+           json::serialize(first.at("id")) + "}");
+    f.says(news(2));
+    f.says(R"({"type":"subscribed","channel":"news","epoch":"e","offset":2,"already":true,"id":)" +
+           json::serialize(second.at("id")) + "}");
+    f.says(news(3));
+    CHECK(f.taken(mine) == list{news(2), news(3)});
+    f.advance(1h);
+    CHECK(f.heard().empty());
+  }
+
+  TEST_CASE("a subscription that ends is not begun again before the server has heard of it") {
+    script f{[](client_options& options) { options.random = [] { return 0.0; }; }};
+    f.welcome();
+    { auto gone = f.follows("news"); }
+    auto again = f.client->subscribe("news");
+    f.settle();
+    auto asked = f.answers(R"({"type":"error","code":"rate_limited","retry_after_ms":300})");
+    CHECK(asked.at("type") == "unsubscribe");
+    f.advance(300ms);
+    asked = f.answers(R"({"type":"unsubscribed","channel":"news"})");
+    CHECK(asked.at("type") == "unsubscribe");
+    f.advance(600ms);
+    asked = f.answers(R"({"type":"subscribed","channel":"news"})");
+    CHECK(asked.at("type") == "subscribe");
+    CHECK(again.is_live());
+  }
+
+  TEST_CASE("an acknowledgement that was refused is made again") {
+    script f;
+    f.welcome();
+    f.says(R"({"type":"alert","message_id":7})");
+    auto first = f.start(f.client->next_message());
+    auto second = f.start(f.client->next_message());
+    f.answers(R"({"type":"error","code":"store_unavailable"})");
+    CHECK(f.heard().empty());
+    f.advance(2s);
+    CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":7})");
   }
 
   TEST_CASE("whoever takes too slowly loses the oldest, and is told") {
@@ -847,8 +1087,7 @@ TEST_SUITE("client") {
     f.welcome(R"("expires_in_ms":9223372036854775807)");
     auto mine = f.client->subscribe("news");
     f.settle();
-    f.answers(
-        R"({"type":"error","code":"too_many_requests","message":"","retry_after_ms":9223372036854775807})");
+    f.answers(R"({"type":"error","code":"rate_limited","message":"","retry_after_ms":9223372036854775807})");
     f.advance(24h * 365 * 4 / 5 - 1ms);
     CHECK(f.heard().empty());
     f.advance(1ms);
