@@ -404,6 +404,28 @@ describe("subscriptions", () => {
     assert.deepEqual(got, [1, 2]);
     assert.deepEqual(await taker(mine).taken(), [news(3)]);
   });
+
+  it("give a listener what came before it, in order, and a gap once", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = await f.follows("news", { epoch: "e", offset: 0 }, { bufferSize: 2 });
+    const got = [];
+    await f.says(news(1), news(2), news(3));
+    mine.on("gap", (gap) => got.push(`gap ${gap.offset}`));
+    const stop = mine.on("message", (m) => {
+      got.push(m.n);
+      if (m.n === 3) stop();
+    });
+    await f.says(news(4));
+    assert.deepEqual(got, ["gap 1", 2, 3]);
+    assert.deepEqual((await mine[Symbol.asyncIterator]().next()).value, news(4));
+    mine.on("gap", () => got.push("heard"));
+    await f.says(news(5), news(6), news(7));
+    mine.on("message", (m) => got.push(m.n));
+    await settle();
+    assert.deepEqual(got, ["gap 1", 2, 3, "gap 5", "heard", 6, 7]);
+    assert.deepEqual(mine.position, { epoch: "e", offset: 7 });
+  });
 });
 
 // A server that takes so many messages a second after a burst, and closes at the third that is too many.
@@ -775,6 +797,17 @@ describe("messages of the user", () => {
     finish();
     await settle();
     assert.deepEqual(f.heard(), [{ type: "ack", id: 12 }]);
+  });
+
+  it("that came before the first listener go to it, and are acknowledged", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.says(alert(1), alert(2));
+    const got = [];
+    f.client.on("message", (m) => got.push(m.n));
+    await f.says(alert(3));
+    assert.deepEqual(got, [1, 2, 3]);
+    assert.deepEqual(f.heard().map((each) => each.id), [11, 12, 13]);
   });
 
   it("come again if a listener fails", async () => {

@@ -85,7 +85,7 @@ export interface SubscribeOptions {
   bufferSize?: number;
 }
 
-/** Publications go to listeners for `message` if there are any, else to the iterator. */
+/** Publications go to listeners for `message` if there are any, also those that came before; else to the iterator. */
 export class Subscription implements AsyncIterable<Publication | Gap> {
   private constructor();
   [Symbol.asyncIterator](): AsyncIterator<Publication | Gap>;

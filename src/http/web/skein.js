@@ -111,6 +111,10 @@ class Queue {
   get items() {
     return this.#items;
   }
+  /** What came first; undefined: nothing is there. */
+  take() {
+    return this.#items.shift();
+  }
 
   push(item) {
     if (this.#ended) return;
@@ -217,6 +221,7 @@ export class Subscription extends Emitter {
   #feed;
   #bufferSize;
   #queue = new Queue();
+  #told = new WeakSet(); // gaps that somebody heard of when they came
   #ended = false;
 
   constructor(feed, channel, position, bufferSize) {
@@ -231,6 +236,13 @@ export class Subscription extends Emitter {
   /** Whether the server has confirmed it on the present connection. */
   get live() {
     return !this.#ended && this.#feed.live;
+  }
+
+  /** What has come before the first listener for `message` was there goes to it, in a moment. */
+  on(name, listener) {
+    const stop = super.on(name, listener);
+    if (name === "message") queueMicrotask(() => this.#drain());
+    return stop;
   }
 
   unsubscribe() {
@@ -255,12 +267,9 @@ export class Subscription extends Emitter {
 
   _give(item) {
     if (this.#ended) return;
-    if (item instanceof Gap) this._emit("gap", item);
-    if (this._hears("message")) {
-      this.#taken(item);
-      if (!(item instanceof Gap)) this._emit("message", item);
-      return;
-    }
+    this.#drain();
+    if (this._hears("message")) return this.#hand(item);
+    if (item instanceof Gap) this.#tell(item);
     const items = this.#queue.items;
     const gapInFront = items[0] instanceof Gap;
     if (items.length - (gapInFront ? 1 : 0) >= this.#bufferSize) {
@@ -269,9 +278,25 @@ export class Subscription extends Emitter {
       const position = items[oldest] instanceof Gap ? items[oldest] : positionOf(items[oldest]);
       items[oldest] = new Gap(this.channel, position);
       if (gapInFront) items.shift();
-      else this._emit("gap", items[0]);
+      else this.#tell(items[0]);
     }
     this.#queue.push(item);
+  }
+
+  #drain() {
+    while (this.#queue.size && this._hears("message")) this.#hand(this.#queue.take());
+  }
+
+  // To the listeners.
+  #hand(item) {
+    this.#taken(item);
+    if (!(item instanceof Gap)) return this._emit("message", item);
+    if (!this.#told.has(item)) this.#tell(item);
+  }
+
+  #tell(gap) {
+    if (this._hears("gap")) this.#told.add(gap);
+    this._emit("gap", gap);
   }
 
   #taken(item) {
@@ -446,6 +471,13 @@ export class Client extends Emitter {
     this.#online = () => this.#state === "waiting" && this.reconnect();
     globalThis.addEventListener?.("online", this.#online);
     if (this.#options.connect) this.#connect();
+  }
+
+  /** Messages that came before the first listener for them was there go to it, in a moment. */
+  on(name, listener) {
+    const stop = super.on(name, listener);
+    if (name === "message") queueMicrotask(() => this.#drainMail());
+    return stop;
   }
 
   /** `connecting`, `connected`, `waiting` for the time to try again, or `closed` for good. */
@@ -716,10 +748,21 @@ export class Client extends Emitter {
       if (this.#options.acknowledge && !this.#untaken.has(id)) this.#acknowledge(id);
       return;
     }
+    this.#drainMail();
     const listens = this._hears("message");
     if (!listens && this.#mail.size >= this.#options.bufferSize) return; // a stored one comes again
     if (id !== undefined) this.#remember(id);
-    if (!listens) return this.#mail.push(message);
+    if (listens) this.#handLetter(message);
+    else this.#mail.push(message);
+  }
+
+  #drainMail() {
+    while (this.#mail.size && this._hears("message")) this.#handLetter(this.#mail.take());
+  }
+
+  // To the listeners.
+  #handLetter(message) {
+    const id = message.message_id;
     const { results, whole } = this._emit("message", message);
     if (id === undefined || !this.#options.acknowledge) return;
     // Once the listeners are done with it; if one fails, it comes again with the next connection.
