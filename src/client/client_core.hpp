@@ -74,15 +74,14 @@ struct pending_request {
 /// Numbers that were seen, the latest of them.
 class recent_ids {
  public:
-  /// False if it was there.
-  bool add(stored_id id) {
-    if (!known_.insert(id).second) return false;
+  [[nodiscard]] bool has(stored_id id) const { return known_.contains(id); }
+  void add(stored_id id) {
+    if (!known_.insert(id).second) return;
     order_.push_back(id);
     if (order_.size() > most) {
       known_.erase(order_.front());
       order_.pop_front();
     }
-    return true;
   }
 
  private:
@@ -106,6 +105,8 @@ class client_core : public std::enable_shared_from_this<client_core> {
   static asio::awaitable<std::optional<feed_item>> next(std::shared_ptr<feed_reader> reader);
   asio::awaitable<json::object> request(json::object fields);
   asio::awaitable<std::optional<user_message>> next_message();
+  /// A stored message is done with, and need not come again.
+  void on_acknowledged(stored_id id);
 
   [[nodiscard]] client_state state() const noexcept { return state_; }
   [[nodiscard]] const client_stats& stats() const noexcept { return stats_; }
@@ -126,6 +127,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
   asio::awaitable<verdict> converse();
   void on_welcome(const json::object& hello);
   void on_message(json::object message);
+  void on_user_message(json::object message);
   void lose_connection();
   asio::awaitable<void> pause();
   [[nodiscard]] std::chrono::nanoseconds longest_pause(unsigned failures) const;
@@ -214,7 +216,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
   std::vector<std::shared_ptr<feed>> in_order_;  // as they were asked for
   std::deque<user_message> messages_;
   std::optional<stored_id> unacknowledged_;
-  recent_ids seen_;
+  recent_ids acknowledged_;
   happening message_came_;
 };
 

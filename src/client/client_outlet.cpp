@@ -90,7 +90,13 @@ bool client_core::say_acknowledgement() {
   return true;
 }
 
+void client_core::on_acknowledged(stored_id id) {
+  acknowledged_.add(id);
+  stats_.repeats += std::erase_if(messages_, [&](const auto& each) { return each.id == id; });
+}
+
 void client_core::acknowledge(stored_id id) {
+  on_acknowledged(id);
   if (!welcomed_) return;  // it comes again, and then
   to_acknowledge_.push_back(id);
   say_on();

@@ -302,22 +302,29 @@ void client_core::on_message(json::object message) {
     return;
   }
   if (type == "acked" || type == "error" || type == "pong" || type == "refreshed") return;
-  if (messages_.size() >= options_.max_waiting) {
-    // A stored one comes again with the next connection.
-    ++stats_.dropped;
-    return;
-  }
+  on_user_message(std::move(message));
+}
+
+void client_core::on_user_message(json::object message) {
   user_message item;
   if (const auto* const id = message.if_contains("message_id")) {
     boost::system::error_code ec;
     const auto number = id->to_number<stored_id>(ec);
     if (!ec) item.id = number;
   }
-  if (item.id && !seen_.add(*item.id)) {
-    // It was taken before, but the server has not heard of it.
+  if (item.id && acknowledged_.has(*item.id)) {
+    // It was done with, but the server has not heard of it.
     ++stats_.repeats;
-    const bool waits = std::ranges::find(messages_, item.id, &user_message::id) != messages_.end();
-    if (options_.acknowledge && !waits && item.id != unacknowledged_) acknowledge(*item.id);
+    acknowledge(*item.id);
+    return;
+  }
+  if (item.id) {
+    // One that still waits goes behind what came again before it: they are in order.
+    stats_.repeats += std::erase_if(messages_, [&](const auto& each) { return each.id == item.id; });
+  }
+  if (messages_.size() >= options_.max_waiting) {
+    // A stored one comes again with the next connection.
+    ++stats_.dropped;
     return;
   }
   item.data = std::move(message);

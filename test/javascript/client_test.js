@@ -826,6 +826,87 @@ describe("messages of the user", () => {
     assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
   });
 
+  it("that nobody acknowledged are handed out again when they come again", async () => {
+    const f = new Stage();
+    const again = async (...messages) => {
+      await f.goes();
+      await f.advance(20_000);
+      await f.welcome();
+      await f.says(...messages);
+    };
+    await f.welcome();
+    await f.says(alert(1), alert(2), alert(3));
+    const got = [];
+    await assert.rejects(async () => {
+      for await (const m of f.client.messages()) {
+        got.push(m.n);
+        if (m.n === 2) throw new Error("mine");
+      }
+    });
+    await again(alert(2), alert(3));
+    for await (const m of f.client.messages()) {
+      got.push(m.n);
+      if (m.n === 2) break;
+    }
+    await again(alert(2), alert(3));
+    const reader = taker(f.client.messages());
+    got.push(...(await reader.taken()).map((m) => m.n));
+    assert.deepEqual(got, [1, 2, 2, 2, 3]);
+    assert.deepEqual(f.heard().map((each) => each.id), [12, 13]);
+    await again(alert(2), alert(3));
+    assert.deepEqual(f.heard().map((each) => each.id), [12, 13]);
+    assert.deepEqual(await reader.taken(), []);
+  });
+
+  it("acknowledged by hand come again until they are", async () => {
+    const f = new Stage({ acknowledge: false });
+    await f.welcome();
+    const got = [];
+    f.client.on("message", (m) => {
+      got.push(m.n);
+      if (got.length === 1) throw new Error("mine");
+    });
+    await quiet(() => f.says(alert(1)));
+    await f.says(alert(1));
+    assert.deepEqual(got, [1, 1]);
+    const lost = fails(f.client.ack(11), "connection_lost");
+    await f.goes();
+    await lost;
+    await f.advance(200);
+    await f.welcome();
+    await f.says(alert(1));
+    assert.deepEqual(got, [1, 1, 1]);
+    const done = f.client.ack(11);
+    await f.says({ type: "acked", id: 11 });
+    await done;
+    await f.says(alert(1));
+    assert.deepEqual(got, [1, 1, 1]);
+  });
+
+  it("that come again while a listener is at them are its affair, and its failure's", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const got = [];
+    const ends = [];
+    f.client.on("message", (m) => {
+      got.push(m.n);
+      return new Promise((resolve, reject) => ends.push({ resolve, reject }));
+    });
+    await f.says(alert(1));
+    await f.says(alert(1));
+    assert.deepEqual(got, [1]);
+    await quiet(async () => {
+      ends[0].reject(new Error("mine"));
+      await settle();
+    });
+    assert.deepEqual(got, [1, 1]);
+    await f.says(alert(1));
+    ends[1].resolve();
+    await settle();
+    assert.deepEqual(got, [1, 1]);
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+  });
+
   it("acknowledged twice at once are acknowledged together", async () => {
     const f = new Stage({ acknowledge: false });
     await f.welcome();

@@ -757,10 +757,44 @@ TEST_SUITE("client") {
     CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":11})");
     f.says(R"({"type":"alert","n":2,"message_id":12})");  // with whoever asked for it last
     CHECK(f.heard().empty());
-    CHECK(f.client->stats().repeats == 2);
     auto third = f.start(f.client->next_message());
     CHECK_FALSE(third->done);
     CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":12})");
+    CHECK(f.client->stats().repeats == 2);
+  }
+
+  TEST_CASE("a message that nobody acknowledged is given again when it comes again, in order") {
+    script f{[](client_options& options) { options.acknowledge = false; }};
+    const auto take = [&] {
+      const auto got = f.start(f.client->next_message());
+      REQUIRE(got->value);
+      REQUIRE(*got->value);
+      return *(*got->value)->id;
+    };
+    const auto all = [&] {
+      for (const auto id : {"11", "12", "13"}) f.says(R"({"message_id":)" + std::string{id} + "}");
+    };
+    f.welcome();
+    all();
+    CHECK(take() == 11);
+    CHECK(take() == 12);
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    all();
+    CHECK(take() == 11);
+    const auto done = f.start([](skein::client& c) -> asio::awaitable<int> {
+      co_await c.acknowledge(12);
+      co_return 1;
+    }(*f.client));
+    CHECK(take() == 12);
+    CHECK(take() == 13);
+    all();
+    f.says(R"({"type":"acked","id":12})");
+    CHECK(done->value);
+    CHECK(take() == 11);
+    CHECK(take() == 13);
+    CHECK_FALSE(f.start(f.client->next_message())->done);
   }
 
   TEST_CASE("acknowledging by hand, and what is past the bound comes again") {

@@ -111,6 +111,9 @@ class Queue {
   get items() {
     return this.#items;
   }
+  remove(unwanted) {
+    this.#items = this.#items.filter((item) => !unwanted(item));
+  }
   /** What came first; undefined: nothing is there. */
   take() {
     return this.#items.shift();
@@ -455,8 +458,8 @@ export class Client extends Emitter {
   #toAcknowledge = [];
   #pace;
   #mail = new Queue();
-  #seen = new Set();
-  #untaken = new Set(); // ids of stored messages that were handed out or wait
+  #done = new Set(); // ids of stored messages that were acknowledged, the latest of them
+  #inHand = new Map(); // ids of those that listeners are at: whether it has come again
   #online = null;
 
   constructor(url, options = {}) {
@@ -537,9 +540,9 @@ export class Client extends Emitter {
   /** Removes a stored message from the server; resolves when it is removed for good. */
   async ack(messageId) {
     if (this.#closed) throw new SkeinError("closed", "the client is closed");
-    this.#untaken.delete(messageId);
     const asked = this.#acks.get(messageId);
     await (asked ? asked.answer : this.#pending(this.#acks, messageId, JSON.stringify({ type: "ack", id: messageId })));
+    this.#isDone(messageId);
   }
 
   /** Messages of the user's own. Each is acknowledged when the next one is asked for. */
@@ -743,15 +746,16 @@ export class Client extends Emitter {
 
   #letter(message) {
     const id = message.message_id;
-    if (id !== undefined && this.#seen.has(id)) {
-      // It had been taken, but the server has not heard of it.
-      if (this.#options.acknowledge && !this.#untaken.has(id)) this.#acknowledge(id);
-      return;
+    if (id !== undefined) {
+      // It had been done with, but the server has not heard of it.
+      if (this.#done.has(id)) return this.#acknowledge(id);
+      // One that still waits goes behind what came again before it: they are in order.
+      this.#mail.remove((each) => each.message_id === id);
+      if (this.#inHand.has(id)) return void this.#inHand.set(id, message);
     }
     this.#drainMail();
     const listens = this._hears("message");
     if (!listens && this.#mail.size >= this.#options.bufferSize) return; // a stored one comes again
-    if (id !== undefined) this.#remember(id);
     if (listens) this.#handLetter(message);
     else this.#mail.push(message);
   }
@@ -765,28 +769,31 @@ export class Client extends Emitter {
     const id = message.message_id;
     const { results, whole } = this._emit("message", message);
     if (id === undefined || !this.#options.acknowledge) return;
-    // Once the listeners are done with it; if one fails, it comes again with the next connection.
+    // Once the listeners are done with it; if one fails, it comes again with the next connection, or has already.
+    const failed = () => {
+      const again = this.#inHand.get(id);
+      this.#inHand.delete(id);
+      if (again) this.#letter(again);
+    };
+    this.#inHand.set(id, null);
     Promise.all(results).then(
-      () => (whole ? this.#acknowledge(id) : this.#forget(id)),
+      () => (whole ? this.#acknowledge(id) : failed()),
       (error) => {
         console.error(error);
-        this.#forget(id);
+        failed();
       },
     );
   }
 
-  #remember(id) {
-    this.#seen.add(id);
-    this.#untaken.add(id);
-    if (this.#seen.size > REMEMBERED_IDS) this.#forget(this.#seen.values().next().value);
-  }
-  #forget(id) {
-    this.#seen.delete(id);
-    this.#untaken.delete(id);
+  #isDone(id) {
+    this.#inHand.delete(id);
+    this.#mail.remove((each) => each.message_id === id);
+    this.#done.add(id);
+    if (this.#done.size > REMEMBERED_IDS) this.#done.delete(this.#done.values().next().value);
   }
 
   #acknowledge(id) {
-    this.#untaken.delete(id);
+    this.#isDone(id);
     if (!this.#ready) return; // it comes again, and then
     this.#toAcknowledge.push(id);
     this.#sayOn();
