@@ -11,6 +11,8 @@
 
 #include <deque>
 #include <exception>
+#include <iterator>
+#include <list>
 #include <map>
 #include <set>
 #include <utility>
@@ -34,6 +36,31 @@ struct feed_reader {
   std::exception_ptr failure;  ///< why it ended, if the server wanted it to
 };
 
+/// What was seen last of each topic; of so many topics, the latest of them.
+class recent_positions {
+ public:
+  /// The caller may replace it. Empty: nothing is known.
+  topic_position& of(std::string_view topic) {
+    if (const auto found = known_.find(topic); found != known_.end()) {
+      order_.splice(order_.end(), order_, found->second);
+      return order_.back().second;
+    }
+    order_.emplace_back(topic, topic_position{});
+    known_.emplace(order_.back().first, std::prev(order_.end()));
+    if (order_.size() > most) {
+      known_.erase(order_.front().first);
+      order_.pop_front();
+    }
+    return order_.back().second;
+  }
+
+ private:
+  static constexpr std::size_t most = 4096;
+  using entries = std::list<std::pair<std::string, topic_position>>;
+  entries order_;
+  std::map<std::string_view, entries::iterator> known_;
+};
+
 /// What the server is asked for until it answers: to begin or to end a subscription. Until an end is
 /// confirmed its channel is not asked for again: that would be answered with the subscription which is about
 /// to end.
@@ -51,6 +78,7 @@ struct errand {
 struct feed : errand {
   bool pattern = false;
   std::optional<topic_position> position{};  ///< last seen; nothing: neither seen nor asked for
+  recent_positions positions{};              ///< of a pattern
   std::optional<json::value> info{};
   bool live = false;   ///< confirmed on this connection
   bool lived = false;  ///< confirmed on any
@@ -153,6 +181,8 @@ class client_core : public std::enable_shared_from_this<client_core> {
   void on_refused(const std::shared_ptr<feed>& what, request_error error);
   void on_ended_by_server(const json::object& message);
   void on_publication(std::string_view channel, json::object message);
+  /// Whether this is beyond what was seen of the topic.
+  [[nodiscard]] static bool moves(feed& what, std::string_view topic, const topic_position& to);
   void give(feed_reader& to, feed_item item);
   void give_gap(feed& what);
   void end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why);

@@ -125,14 +125,9 @@ void client_core::on_publication(std::string_view channel, json::object message)
   }
   for (const auto& each : followers) {
     if (!each->live) continue;  // of a subscription before this one
-    if (!each->pattern && !at.epoch.empty()) {
-      const bool seen =
-          each->position && each->position->epoch == at.epoch && at.offset <= each->position->offset;
-      if (seen) {
-        ++stats_.repeats;
-        continue;
-      }
-      each->position = at;
+    if (!at.epoch.empty() && !moves(*each, channel, at)) {
+      ++stats_.repeats;  // what is recovered for others may have been here before
+      continue;
     }
     ++stats_.publications;
     for (auto* const reader : each->readers) {
@@ -142,6 +137,14 @@ void client_core::on_publication(std::string_view channel, json::object message)
       give(*reader, std::move(item));
     }
   }
+}
+
+bool client_core::moves(feed& what, std::string_view topic, const topic_position& to) {
+  if (!what.pattern && !what.position) what.position.emplace();
+  auto& last = what.pattern ? what.positions.of(topic) : *what.position;
+  if (last.epoch == to.epoch && to.offset <= last.offset) return false;
+  last = to;
+  return true;
 }
 
 void client_core::give_gap(feed& what) {

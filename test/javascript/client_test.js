@@ -271,6 +271,29 @@ describe("subscriptions", () => {
     assert.deepEqual((await rest.taken()).map((m) => m.channel), ["market.AAPL", "market.AAPL.x", "market.MSFT"]);
   });
 
+  it("of patterns get nothing twice that is recovered for another", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const all = taker(await f.follows("*"));
+    await f.says(news(5), news(6), { channel: "other", epoch: "o", offset: 1 });
+    const one = taker(await f.follows("news", { epoch: "e", offset: 6, recovered: true }, { recover: { epoch: "e", offset: 3 } }));
+    await f.says(news(4), news(5), news(6), news(7), news(1, "f"));
+    assert.deepEqual((await all.taken()).map((m) => m.offset), [5, 6, 1, 7, 1]);
+    assert.deepEqual((await one.taken()).map((m) => m.offset), [4, 5, 6, 7, 1]);
+  });
+
+  it("of patterns remember so many topics and no more", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const got = [];
+    (await f.follows("t.*")).on("message", (m) => got.push(m.channel));
+    const price = (n) => ({ channel: `t.${n}`, epoch: "e", offset: 7 });
+    await f.says(...Array.from({ length: 4097 }, (_, n) => price(n)));
+    assert.equal(got.splice(0).length, 4097);
+    await f.says(price(1), price(4096), price(0));
+    assert.deepEqual(got, ["t.0"]);
+  });
+
   it("to one channel share the server's, and the last one ends it", async () => {
     const f = new Stage();
     await f.welcome();

@@ -436,6 +436,35 @@ TEST_SUITE("client") {
     CHECK(f.client->stats().publications == 3);
   }
 
+  TEST_CASE("a pattern gets nothing twice that is recovered for another subscription") {
+    script f;
+    f.welcome();
+    auto all = f.follows("*");
+    for (const auto& each : {news(5), news(6)}) f.says(each);
+    subscribe_options how;
+    how.since = topic_position{"e", 3};
+    auto one = f.follows("news", R"(,"epoch":"e","offset":6,"recovered":true)", how);
+    for (const auto& each : {news(4), news(5), news(6), news(7), news(1, "f")}) f.says(each);
+    CHECK(f.taken(all) == list{news(5), news(6), news(7), news(1, "f")});
+    CHECK(f.taken(one) == list{news(4), news(5), news(6), news(7), news(1, "f")});
+    CHECK(f.client->stats().repeats == 3);
+  }
+
+  TEST_CASE("a pattern remembers so many topics and no more") {
+    script f;
+    f.welcome();
+    auto all = f.follows("t.*");
+    const auto price = [](int n) {
+      return R"({"channel":"t.)" + std::to_string(n) + R"(","epoch":"e","offset":7})";
+    };
+    for (int n = 0; n <= 4096; ++n) f.server().peer_sends(message::text(price(n)));
+    f.settle();
+    CHECK(f.client->stats().repeats == 0);
+    for (const int n : {1, 4096, 0}) f.says(price(n));
+    CHECK(f.client->stats().repeats == 2);
+    CHECK(f.taken(all).back() == price(0));
+  }
+
   TEST_CASE("two subscriptions to a channel share the server's, and the last one ends it") {
     script f;
     f.welcome();

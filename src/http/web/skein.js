@@ -13,6 +13,7 @@ const UNAUTHORIZED = 4001;
 const PROTOCOL = "skein.v1";
 const TOKEN_PREFIX = "skein.jwt.";
 const REMEMBERED_IDS = 4096;
+const REMEMBERED_TOPICS = 4096; // of a pattern
 const SHORTEST_TOKEN_LIFE = 1000; // milliseconds
 const LONGEST_TIMER = 2 ** 31 - 1; // what is longer would ring at once
 // Subscriptions that are asked for and not answered. A server that limits a client's rate refuses what comes past a
@@ -322,6 +323,7 @@ class Feed {
   #client;
   #lived = false;
   #again = null;
+  #lasts = new Map(); // of a pattern: what was seen last of each topic, the latest of them
 
   constructor(client, channel, options) {
     this.#client = client;
@@ -370,11 +372,22 @@ class Feed {
   published(message) {
     if (!this.live) return; // of a subscription before this one
     const at = positionOf(message);
-    if (at && !this.pattern) {
-      if (this.position?.epoch === at.epoch && at.offset <= this.position.offset) return; // a repeat
-      this.position = at;
-    }
+    if (at && !this.#moves(message.channel, at)) return; // what is recovered for others may have been here before
     this.#give(message);
+  }
+
+  // Whether this is beyond what was seen of the topic.
+  #moves(topic, at) {
+    const last = this.pattern ? this.#lasts.get(topic) : this.position;
+    if (last?.epoch === at.epoch && at.offset <= last.offset) return false;
+    if (!this.pattern) {
+      this.position = at;
+      return true;
+    }
+    this.#lasts.delete(topic);
+    this.#lasts.set(topic, at);
+    if (this.#lasts.size > REMEMBERED_TOPICS) this.#lasts.delete(this.#lasts.keys().next().value);
+    return true;
   }
 
   #give(item) {
