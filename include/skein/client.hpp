@@ -122,7 +122,7 @@ class client_subscription {
   /// lost by it.
   [[nodiscard]] asio::awaitable<std::optional<feed_item>> next();
 
-  /// Where the last item taken stands: keep it, and begin there next time.
+  /// Where the last item taken stands, or where it began: keep it, and begin there next time.
   [[nodiscard]] const topic_position& position() const noexcept;
 
   /// Whether the server has confirmed the subscription on the present connection.
@@ -155,8 +155,8 @@ class client {
   client(const client&) = delete;
   client& operator=(const client&) = delete;
 
-  /// Follows a topic or a pattern. Several subscriptions to one channel share the server's; the first one's
-  /// options count.
+  /// Follows a topic or a pattern. Several subscriptions to one channel share the server's: the first one's
+  /// `info` counts, and a later one whose `since` is not where that is begins with a gap.
   [[nodiscard]] client_subscription subscribe(std::string channel, subscribe_options how = {});
 
   /// Completes when the server has taken the publication; with its position if the topic keeps a history.

@@ -184,7 +184,8 @@ class client_core : public std::enable_shared_from_this<client_core> {
   /// Whether this is beyond what was seen of the topic.
   [[nodiscard]] static bool moves(feed& what, std::string_view topic, const topic_position& to);
   void give(feed_reader& to, feed_item item);
-  void give_gap(feed& what);
+  void give_gap(const feed& from, feed_reader& to);
+  void on_joined(feed& what, feed_reader& reader, const std::optional<topic_position>& since);
   void end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why);
   void end_all_feeds();
 

@@ -12,7 +12,8 @@ std::shared_ptr<feed_reader> client_core::subscribe(std::string channel, subscri
   if (how.since) reader->taken = *how.since;
   if (stopping_) return reader;
   auto& known = feeds_[channel];
-  if (!known) {
+  const bool joins = known != nullptr;
+  if (!joins) {
     known = std::make_shared<feed>();
     known->pattern = channel.find_first_of("*>") != std::string::npos;
     known->channel = std::move(channel);
@@ -23,8 +24,18 @@ std::shared_ptr<feed_reader> client_core::subscribe(std::string channel, subscri
   }
   reader->source = known;
   known->readers.push_back(reader.get());
+  if (joins) on_joined(*known, *reader, how.since);
   say_on();
   return reader;
+}
+
+// The server sends nothing again for one that comes later.
+void client_core::on_joined(feed& what, feed_reader& reader, const std::optional<topic_position>& since) {
+  if (since) {
+    if (since != what.position) give_gap(what, reader);
+  } else if (what.position && !what.pattern) {
+    reader.taken = *what.position;
+  }
 }
 
 void client_core::unsubscribe(feed_reader& reader) {
@@ -94,7 +105,14 @@ void client_core::on_subscribed(feed& what, const json::object& answer) {
   what.failures = 0;
   // What is recovered comes from where it was left.
   if (!complete && !now.epoch.empty()) what.position = now;
-  if (missed) give_gap(what);
+  if (missed) {
+    for (auto* const reader : what.readers) give_gap(what, *reader);
+    return;
+  }
+  // Nothing is missing up to here.
+  for (auto* const reader : what.readers) {
+    if (reader->items.empty() && reader->taken.epoch.empty() && !what.pattern) reader->taken = now;
+  }
 }
 
 /// The server does not want it, or not now.
@@ -147,14 +165,12 @@ bool client_core::moves(feed& what, std::string_view topic, const topic_position
   return true;
 }
 
-void client_core::give_gap(feed& what) {
-  for (auto* const reader : what.readers) {
-    feed_item item;
-    item.gap = true;
-    if (what.position) item.position = *what.position;
-    ++stats_.gaps;
-    give(*reader, std::move(item));
-  }
+void client_core::give_gap(const feed& from, feed_reader& to) {
+  feed_item item;
+  item.gap = true;
+  if (from.position) item.position = *from.position;
+  ++stats_.gaps;
+  give(to, std::move(item));
 }
 
 void client_core::give(feed_reader& to, feed_item item) {

@@ -249,6 +249,39 @@ describe("subscriptions", () => {
     assert.ok((await taker(gone).taken())[0] instanceof Gap);
   });
 
+  it("that have taken nothing stand where they began", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = f.client.subscribe("news");
+    let at;
+    mine.on("subscribed", () => (at = mine.position));
+    await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 5 });
+    assert.deepEqual(at, { epoch: "e", offset: 5 });
+    await f.says(news(6));
+    assert.deepEqual(mine.position, { epoch: "e", offset: 5 });
+    const later = f.client.subscribe("news");
+    assert.deepEqual(later.position, { epoch: "e", offset: 6 });
+    const plain = await f.follows("plain");
+    assert.equal(plain.position, undefined);
+  });
+
+  it("that come later with another position than the first has reached begin with a gap", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.follows("news", { epoch: "e", offset: 5 });
+    await f.says(news(6));
+    const same = f.client.subscribe("news", { recover: { epoch: "e", offset: 6 } });
+    const other = f.client.subscribe("news", { recover: { epoch: "e", offset: 2 } });
+    const gaps = [];
+    const got = [];
+    other.on("gap", (gap) => gaps.push(gap.offset));
+    other.on("message", (m) => got.push(m.n));
+    await f.says(news(7));
+    assert.deepEqual([gaps, got], [[6], [7]]);
+    assert.deepEqual(await taker(same).taken(), [news(7)]);
+    assert.deepEqual(f.heard(), []);
+  });
+
   it("carry info, and are told of the server's answer", async () => {
     const f = new Stage();
     await f.welcome();

@@ -414,6 +414,34 @@ TEST_SUITE("client") {
     CHECK(f.taken(mine) == list{news(4)});
   }
 
+  TEST_CASE("a subscription that has taken nothing stands where it began") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news", R"(,"epoch":"e","offset":5)");
+    CHECK(mine.position() == topic_position{"e", 5});
+    f.says(news(6));
+    CHECK(mine.position() == topic_position{"e", 5});
+    CHECK(f.client->subscribe("news").position() == topic_position{"e", 6});
+    CHECK(f.follows("plain").position() == topic_position{});
+  }
+
+  TEST_CASE(
+      "a subscription that comes later with another position than the first has reached begins with a gap") {
+    script f;
+    f.welcome();
+    auto first = f.follows("news", R"(,"epoch":"e","offset":5)");
+    f.says(news(6));
+    subscribe_options how;
+    how.since = topic_position{"e", 6};
+    auto same = f.client->subscribe("news", how);
+    how.since->offset = 2;
+    auto other = f.client->subscribe("news", how);
+    f.says(news(7));
+    CHECK(f.heard().empty());
+    CHECK(f.taken(same) == list{news(7)});
+    CHECK(f.taken(other) == list{"gap at e6", news(7)});
+  }
+
   TEST_CASE("a position that is gone is told of, even the first time") {
     script f;
     f.welcome();

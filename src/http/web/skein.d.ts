@@ -77,9 +77,12 @@ export interface StateChange {
 }
 
 export interface SubscribeOptions {
-  /** What was seen last; without it, it begins with what comes now. */
+  /**
+   * What was seen last; without it, it begins with what comes now. Beside another subscription to the channel nothing
+   * is sent again: if that has seen more or less, this one begins with a Gap.
+   */
   recover?: Position;
-  /** What presence says of this subscription; any JSON. */
+  /** What presence says of this subscription; any JSON. Of several to one channel the first one's counts. */
   info?: unknown;
   /** Items not yet taken; past it the oldest make room for a Gap. */
   bufferSize?: number;
@@ -90,7 +93,7 @@ export class Subscription implements AsyncIterable<Publication | Gap> {
   private constructor();
   [Symbol.asyncIterator](): AsyncIterator<Publication | Gap>;
   readonly channel: string;
-  /** Where the last item that was taken stands. */
+  /** Where the last item that was taken stands, or where it began; undefined where the topic keeps no history. */
   readonly position?: Position;
   /** Whether the server has confirmed it on the present connection. */
   readonly live: boolean;

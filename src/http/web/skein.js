@@ -233,7 +233,7 @@ export class Subscription extends Emitter {
     this.#feed = feed;
     this.#bufferSize = bufferSize;
     this.channel = channel;
-    /** Where the last item that was taken stands: keep it, and begin there next time (`recover`). */
+    /** Where the last item that was taken stands, or where it began: keep it, and begin there next time (`recover`). */
     this.position = position;
   }
 
@@ -267,6 +267,11 @@ export class Subscription extends Emitter {
         return Promise.resolve({ value: undefined, done: true });
       },
     };
+  }
+
+  // Nothing is missing up to here.
+  _begins(position) {
+    if (this.#queue.size === 0) this.position ??= position;
   }
 
   _give(item) {
@@ -365,6 +370,7 @@ class Feed {
     this.#client._never(this.#again);
     // What is recovered comes from where it was left.
     if (!complete && now) this.position = now;
+    if (!missed && !this.pattern) for (const each of this.members) each._begins(now);
     for (const each of [...this.members]) each._emit("subscribed", answer);
     if (missed) this.#give(new Gap(this.channel, this.position));
   }
@@ -397,6 +403,16 @@ class Feed {
   lost() {
     this.live = false;
     this.#client._never(this.#again);
+  }
+
+  // The server sends nothing again for one that comes later.
+  joined(member, recover) {
+    const { position } = this;
+    if (recover === undefined) {
+      if (!this.pattern) member._begins(position);
+    } else if (recover.epoch !== position?.epoch || recover.offset !== position.offset) {
+      member._give(new Gap(this.channel, position));
+    }
   }
 
   leave(member) {
@@ -503,7 +519,10 @@ export class Client extends Emitter {
 
   // ---- what it is for
 
-  /** Follows a topic or a pattern; `recover` ({epoch, offset}) is what was seen last. */
+  /**
+   * Follows a topic or a pattern; `recover` ({epoch, offset}) is what was seen last. Several to one channel share the
+   * server's subscription: the first one's `info` counts, and a later one begins with a Gap if it was elsewhere.
+   */
   subscribe(channel, options = {}) {
     const known = this.#feeds.get(channel) ?? new Feed(this, channel, options);
     const made = new Subscription(known, channel, options.recover, options.bufferSize ?? this.#options.bufferSize);
@@ -515,6 +534,8 @@ export class Client extends Emitter {
     if (!this.#feeds.has(channel)) {
       this.#feeds.set(channel, known);
       if (this.#ready) this._want(known);
+    } else {
+      known.joined(made, options.recover);
     }
     return made;
   }
