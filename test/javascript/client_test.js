@@ -1106,6 +1106,27 @@ describe("silence", () => {
     assert.equal(f.sockets.length, 2);
   });
 
+  it("does not end a connection of a page whose timers run late", async () => {
+    const f = new Stage();
+    await f.welcome({ ping_ms: 25_000 });
+    for (let minute = 0; minute < 10; minute++) {
+      await f.sleep(60_000);
+      const [ping] = f.heard();
+      if (ping) await f.says({ type: "pong", id: ping.id });
+    }
+    assert.equal(f.client.state, "connected");
+    // The answer to a ping was there before the page woke, and is told after the timer.
+    await f.sleep(60_000);
+    assert.equal(f.heard().length, 1);
+    await f.sleep(3_600_000);
+    await f.says({ type: "pong", id: "p" });
+    await f.advance(20_000);
+    assert.equal(f.sockets.length, 1);
+    // It is found out all the same that nobody is there.
+    for (let minute = 0; minute < 4; minute++) await f.sleep(60_000);
+    assert.ok(f.states.includes("waiting: nothing was heard of the server"));
+  });
+
   it("is no matter where the server does not ping", async () => {
     const f = new Stage();
     await f.welcome();

@@ -15,6 +15,7 @@ const TOKEN_PREFIX = "skein.jwt.";
 const REMEMBERED_IDS = 4096;
 const REMEMBERED_TOPICS = 4096; // of a pattern
 const SHORTEST_TOKEN_LIFE = 1000; // milliseconds
+const LATE = 1000; // milliseconds, for a timer; and what is then given to what has arrived
 const LONGEST_TIMER = 2 ** 31 - 1; // what is longer would ring at once
 // Subscriptions that are asked for and not answered. A server that limits a client's rate refuses what comes past a
 // burst, and ends a connection that goes on: after the first so many, fewer are under way, and more only by and by.
@@ -468,6 +469,7 @@ export class Client extends Emitter {
   #timers = {}; // by what they are for: retry, welcome, token, silence, pace, acks
   #heard = 0;
   #pingMs = 0;
+  #pinged = false; // and nothing was heard since
   #lastId = 0;
   // Of this client alone: no publisher can guess what an answer looks like, and an answer that comes too late
   // is known for one.
@@ -723,6 +725,7 @@ export class Client extends Emitter {
 
   #receive(text) {
     this.#heard = this.#options.now();
+    this.#pinged = false;
     let message;
     try {
       message = JSON.parse(text);
@@ -841,14 +844,24 @@ export class Client extends Emitter {
     this.#timers.acks = this._againLater(3, new SkeinError(answer.code, "", answer), () => this.#sayOn());
   }
 
-  // A browser neither sends pings nor sees them.
+  // A browser neither sends pings nor sees them. It also lets the timers of a page that nobody looks at run late, and
+  // then what has arrived meanwhile may still be about to be told: silence alone says nothing.
   #listen() {
     if (this.#pingMs === 0) return;
-    this.#start("silence", this.#pingMs, () => {
-      const quiet = this.#options.now() - this.#heard;
-      if (quiet >= 2 * this.#pingMs) return this.#lost("nothing was heard of the server");
-      if (quiet >= this.#pingMs) this.#send({ type: "ping", id: this.#nextId() });
-      this.#listen();
+    this.#pinged = false;
+    this.#wait(this.#pingMs);
+  }
+  #wait(ms, last = false) {
+    const { now } = this.#options;
+    const due = now() + ms;
+    this.#start("silence", ms, () => {
+      if (now() - this.#heard < this.#pingMs) this.#pinged = false;
+      else if (!this.#pinged) {
+        this.#pinged = true;
+        this.#send({ type: "ping", id: this.#nextId() });
+      } else if (last || now() - due < LATE) return this.#lost("nothing was heard of the server");
+      else return this.#wait(LATE, true);
+      this.#wait(this.#pingMs);
     });
   }
 
