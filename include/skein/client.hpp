@@ -85,6 +85,10 @@ struct feed_item {
   /// Publications were missed here: the connection was lost and they cannot be recovered, or they were not
   /// taken in time (`max_waiting`). Load the state from where it is kept; later items follow it.
   bool gap = false;
+  std::string channel{};  ///< of a gap: the topic; or what was subscribed to, if anything may be missing
+  /// Of a gap: how many are missing, up to `position`, where the server left them out because this client
+  /// took them too slowly (the policies `drop` and `conflate`). 0: not known.
+  std::uint64_t missing = 0;
 };
 
 /// A message of the user's own.

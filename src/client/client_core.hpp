@@ -36,16 +36,22 @@ struct feed_reader {
   std::exception_ptr failure;  ///< why it ended, if the server wanted it to
 };
 
-/// What was seen last of each topic; of so many topics, the latest of them.
+/// What a pattern has seen last of a topic.
+struct seen_position {
+  topic_position at;
+  std::uint64_t confirmed = 0;  ///< which confirmation of the subscription it came under
+};
+
+/// Of so many topics, the latest of them.
 class recent_positions {
  public:
   /// The caller may replace it. Empty: nothing is known.
-  topic_position& of(std::string_view topic) {
+  seen_position& of(std::string_view topic) {
     if (const auto found = known_.find(topic); found != known_.end()) {
       order_.splice(order_.end(), order_, found->second);
       return order_.back().second;
     }
-    order_.emplace_back(topic, topic_position{});
+    order_.emplace_back(topic, seen_position{});
     known_.emplace(order_.back().first, std::prev(order_.end()));
     if (order_.size() > most) {
       known_.erase(order_.front().first);
@@ -56,7 +62,7 @@ class recent_positions {
 
  private:
   static constexpr std::size_t most = 4096;
-  using entries = std::list<std::pair<std::string, topic_position>>;
+  using entries = std::list<std::pair<std::string, seen_position>>;
   entries order_;
   std::map<std::string_view, entries::iterator> known_;
 };
@@ -80,8 +86,9 @@ struct feed : errand {
   std::optional<topic_position> position{};  ///< last seen; nothing: neither seen nor asked for
   recent_positions positions{};              ///< of a pattern
   std::optional<json::value> info{};
-  bool live = false;   ///< confirmed on this connection
-  bool lived = false;  ///< confirmed on any
+  bool live = false;            ///< confirmed on this connection
+  bool lived = false;           ///< confirmed on any
+  std::uint64_t confirmed = 0;  ///< times
   std::vector<feed_reader*> readers{};
 };
 
@@ -181,8 +188,9 @@ class client_core : public std::enable_shared_from_this<client_core> {
   void on_refused(const std::shared_ptr<feed>& what, request_error error);
   void on_ended_by_server(const json::object& message);
   void on_publication(std::string_view channel, json::object message);
-  /// Whether this is beyond what was seen of the topic.
-  [[nodiscard]] static bool moves(feed& what, std::string_view topic, const topic_position& to);
+  /// How far this is beyond what was seen of the topic, 0 if it is not. 1 where nothing can be missing that
+  /// was not told of.
+  [[nodiscard]] static std::uint64_t move_to(feed& what, std::string_view topic, const topic_position& to);
   void give(feed_reader& to, feed_item item);
   void give_gap(const feed& from, feed_reader& to);
   void on_joined(feed& what, feed_reader& reader, const std::optional<topic_position>& since);

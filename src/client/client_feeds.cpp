@@ -102,6 +102,7 @@ void client_core::on_subscribed(feed& what, const json::object& answer) {
   const bool complete = recovered != nullptr && recovered->is_bool() && recovered->get_bool();
   const bool missed = !complete && (what.lived || what.position);
   what.live = what.lived = true;
+  ++what.confirmed;
   what.failures = 0;
   // What is recovered comes from where it was left.
   if (!complete && !now.epoch.empty()) what.position = now;
@@ -143,9 +144,21 @@ void client_core::on_publication(std::string_view channel, json::object message)
   }
   for (const auto& each : followers) {
     if (!each->live) continue;  // of a subscription before this one
-    if (!at.epoch.empty() && !moves(*each, channel, at)) {
+    const auto step = at.epoch.empty() ? 1 : move_to(*each, channel, at);
+    if (step == 0) {
       ++stats_.repeats;  // what is recovered for others may have been here before
       continue;
+    }
+    if (step > 1) {
+      feed_item gap;
+      gap.gap = true;
+      gap.channel = channel;
+      gap.position = {at.epoch, at.offset - 1};
+      gap.missing = step - 1;
+      for (auto* const reader : each->readers) {
+        ++stats_.gaps;
+        give(*reader, gap);
+      }
     }
     ++stats_.publications;
     for (auto* const reader : each->readers) {
@@ -157,17 +170,28 @@ void client_core::on_publication(std::string_view channel, json::object message)
   }
 }
 
-bool client_core::moves(feed& what, std::string_view topic, const topic_position& to) {
-  if (!what.pattern && !what.position) what.position.emplace();
-  auto& last = what.pattern ? what.positions.of(topic) : *what.position;
-  if (last.epoch == to.epoch && to.offset <= last.offset) return false;
+std::uint64_t client_core::move_to(feed& what, std::string_view topic, const topic_position& to) {
+  if (what.pattern) {
+    auto& last = what.positions.of(topic);
+    const bool known = last.at.epoch == to.epoch;
+    if (known && to.offset <= last.at.offset) return 0;
+    const auto step = known && last.confirmed == what.confirmed ? to.offset - last.at.offset : 1;
+    last = {to, what.confirmed};
+    return step;
+  }
+  if (!what.position) what.position.emplace();
+  auto& last = *what.position;
+  const bool known = last.epoch == to.epoch;
+  if (known && to.offset <= last.offset) return 0;
+  const auto step = known ? to.offset - last.offset : 1;
   last = to;
-  return true;
+  return step;
 }
 
 void client_core::give_gap(const feed& from, feed_reader& to) {
   feed_item item;
   item.gap = true;
+  item.channel = from.channel;
   if (from.position) item.position = *from.position;
   ++stats_.gaps;
   give(to, std::move(item));
@@ -181,6 +205,7 @@ void client_core::give(feed_reader& to, feed_item item) {
     auto& oldest = items[gap_in_front ? 1 : 0];
     feed_item gap;
     gap.gap = true;
+    gap.channel = to.channel;
     gap.position = oldest.position;
     oldest = std::move(gap);
     if (gap_in_front) {

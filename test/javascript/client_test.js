@@ -237,6 +237,28 @@ describe("subscriptions", () => {
     assert.deepEqual(gaps, [2]);
   });
 
+  it("tell what the server has left out", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = taker(await f.follows("news", { epoch: "e", offset: 5 }));
+    const all = taker(await f.follows("*"));
+    const words = async (reader) =>
+      (await reader.taken()).map((item) => (item instanceof Gap ? `${item.missing} of ${item.channel} up to ${item.epoch}${item.offset}` : item.n));
+    await f.says(news(6), news(9), news(10));
+    assert.deepEqual(await words(mine), [6, "2 of news up to e8", 9, 10]);
+    assert.deepEqual(await words(all), [6, "2 of news up to e8", 9, 10]);
+    await f.goes();
+    await f.advance(200);
+    await f.welcome();
+    const [one, two] = f.heard();
+    await f.says({ type: "subscribed", id: one.id, channel: "news", epoch: "e", offset: 12, recovered: true });
+    await f.says({ type: "subscribed", id: two.id, channel: "*" });
+    await f.says(news(11), news(12), news(14), news(3, "f"));
+    assert.deepEqual(await words(mine), [11, 12, "1 of news up to e13", 14, 3]);
+    // The first gap is the lost connection's; nobody knows of what.
+    assert.deepEqual(await words(all), ["undefined of * up to undefinedundefined", 11, 12, "1 of news up to e13", 14, 3]);
+  });
+
   it("begin where a position says, and tell if that is gone", async () => {
     const f = new Stage();
     await f.welcome();

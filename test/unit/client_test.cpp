@@ -175,7 +175,9 @@ class script {
         return all;
       }
       const auto& item = **got->value;
-      all.push_back(item.gap ? "gap at " + item.position.epoch + std::to_string(item.position.offset)
+      const auto missing = item.missing == 0 ? "" : "of " + std::to_string(item.missing) + " ";
+      all.push_back(item.gap ? "gap " + missing + "at " + item.position.epoch +
+                                   std::to_string(item.position.offset)
                              : json::serialize(item.data));
     }
   }
@@ -398,6 +400,29 @@ TEST_SUITE("client") {
     f.says(news(3, "f"));
     CHECK(f.taken(mine) == list{"gap at f2", news(3, "f")});
     CHECK(mine.position() == topic_position{"f", 3});
+  }
+
+  TEST_CASE("what the server has left out is told") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news", R"(,"epoch":"e","offset":5)");
+    auto all = f.follows("*");
+    for (const int n : {6, 9, 10}) f.says(news(n));
+    CHECK(f.taken(mine) == list{news(6), "gap of 2 at e8", news(9), news(10)});
+    CHECK(f.taken(all) == list{news(6), "gap of 2 at e8", news(9), news(10)});
+    CHECK(f.client->stats().gaps == 2);
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    const auto asked = f.heard();
+    f.says(R"({"type":"subscribed","channel":"news","epoch":"e","offset":12,"recovered":true,"id":)" +
+           json::serialize(asked[0].at("id")) + "}");
+    f.confirm(asked[1]);
+    for (const int n : {11, 12, 14}) f.says(news(n));
+    f.says(news(3, "f"));
+    CHECK(f.taken(mine) == list{news(11), news(12), "gap of 1 at e13", news(14), news(3, "f")});
+    // The first gap is the lost connection's; nobody knows of what.
+    CHECK(f.taken(all) == list{"gap at 0", news(11), news(12), "gap of 1 at e13", news(14), news(3, "f")});
   }
 
   TEST_CASE("a position that was kept is where it begins") {

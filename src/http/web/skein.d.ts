@@ -61,9 +61,13 @@ export class SkeinError extends Error {
 
 /** Publications are missing here: load the state from where it is kept; later items follow it. */
 export class Gap {
+  /** The topic; or what was subscribed to, if anything of it may be missing. */
   readonly channel: string;
   readonly epoch?: string;
+  /** What is missing ends here. */
   readonly offset?: number;
+  /** How many, where the server left them out because this client took them too slowly (`drop`, `conflate`). */
+  readonly missing?: number;
 }
 
 export type State = "connecting" | "connected" | "waiting" | "closed";

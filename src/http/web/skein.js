@@ -58,12 +58,16 @@ export class SkeinError extends Error {
   }
 }
 
-/** Stands where publications are missing: load the state from where it is kept; later items follow it. */
+/**
+ * Stands where publications are missing: load the state from where it is kept; later items follow it. With `missing` the
+ * server left out so many, up to `offset`, because this client took them too slowly (`drop`, `conflate`).
+ */
 export class Gap {
-  constructor(channel, position) {
+  constructor(channel, position, missing) {
     this.channel = channel;
     this.epoch = position?.epoch;
     this.offset = position?.offset;
+    this.missing = missing;
   }
 }
 
@@ -330,6 +334,7 @@ class Feed {
   #lived = false;
   #again = null;
   #lasts = new Map(); // of a pattern: what was seen last of each topic, the latest of them
+  #confirmed = 0; // times
 
   constructor(client, channel, options) {
     this.#client = client;
@@ -367,6 +372,7 @@ class Feed {
     const complete = answer.recovered === true;
     const missed = !complete && (this.#lived || this.position !== undefined);
     this.live = this.#lived = true;
+    this.#confirmed++;
     this.failures = 0;
     this.#client._never(this.#again);
     // What is recovered comes from where it was left.
@@ -379,22 +385,27 @@ class Feed {
   published(message) {
     if (!this.live) return; // of a subscription before this one
     const at = positionOf(message);
-    if (at && !this.#moves(message.channel, at)) return; // what is recovered for others may have been here before
+    if (at) {
+      const step = this.#moveTo(message.channel, at);
+      if (step <= 0) return; // what is recovered for others may have been here before
+      if (step > 1) this.#give(new Gap(message.channel, { epoch: at.epoch, offset: at.offset - 1 }, step - 1));
+    }
     this.#give(message);
   }
 
-  // Whether this is beyond what was seen of the topic.
-  #moves(topic, at) {
+  // How far this is beyond what was seen of the topic. 1 where nothing can be missing that was not told of.
+  #moveTo(topic, at) {
     const last = this.pattern ? this.#lasts.get(topic) : this.position;
-    if (last?.epoch === at.epoch && at.offset <= last.offset) return false;
+    const step = last?.epoch === at.epoch ? at.offset - last.offset : 1;
+    if (step <= 0) return step;
     if (!this.pattern) {
       this.position = at;
-      return true;
+      return step;
     }
     this.#lasts.delete(topic);
-    this.#lasts.set(topic, at);
+    this.#lasts.set(topic, { ...at, confirmed: this.#confirmed });
     if (this.#lasts.size > REMEMBERED_TOPICS) this.#lasts.delete(this.#lasts.keys().next().value);
-    return true;
+    return last?.confirmed === this.#confirmed ? step : 1;
   }
 
   #give(item) {
