@@ -153,6 +153,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
     std::deque<std::string> out{};
     bool writing = false;
     bool late = false;  ///< no welcome came in time
+    bool over = false;  ///< it is being closed, for another
   };
   enum class verdict : std::uint8_t { come_back, stay_away };
 
@@ -161,8 +162,10 @@ class client_core : public std::enable_shared_from_this<client_core> {
   asio::awaitable<verdict> connect_once();
   asio::awaitable<verdict> converse();
   void on_welcome(const json::object& hello);
-  void on_message(json::object message);
-  void on_user_message(json::object message);
+  void on_message(json::object message, skein::message text);
+  void on_user_message(json::object message, skein::message text);
+  void drop(const user_message& item);
+  void come_back();
   void lose_connection();
   asio::awaitable<void> pause();
   [[nodiscard]] std::chrono::nanoseconds longest_pause(unsigned failures) const;
@@ -187,7 +190,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
   void on_subscribed(feed& what, const json::object& answer);
   void on_refused(const std::shared_ptr<feed>& what, request_error error);
   void on_ended_by_server(const json::object& message);
-  void on_publication(std::string_view channel, json::object message);
+  void on_publication(std::string_view channel, json::object message, const skein::message& text);
   /// How far this is beyond what was seen of the topic, 0 if it is not. 1 where nothing can be missing that
   /// was not told of.
   [[nodiscard]] static std::uint64_t move_to(feed& what, std::string_view topic, const topic_position& to);
@@ -255,6 +258,9 @@ class client_core : public std::enable_shared_from_this<client_core> {
   std::vector<std::shared_ptr<feed>> in_order_;  // as they were asked for
   std::deque<user_message> messages_;
   std::optional<stored_id> unacknowledged_;
+  bool left_some_ = false;  // stored messages, on this connection: what is behind them must come after them
+  bool told_full_ = false;
+  unsigned failed_refreshes_ = 0;
   recent_ids acknowledged_;
   happening message_came_;
 };

@@ -134,8 +134,9 @@ void client_core::on_ended_by_server(const json::object& message) {
   on_refused(what, request_error{std::string{text_of(message, "code")}, "the server ended the subscription"});
 }
 
-void client_core::on_publication(std::string_view channel, json::object message) {
+void client_core::on_publication(std::string_view channel, json::object message, const skein::message& text) {
   const auto at = position_of(message);
+  const bool presence = text_of(message, "type") == "presence_change";
   std::vector<std::shared_ptr<feed>> followers;
   if (const auto exact = feeds_.find(channel); exact != feeds_.end()) followers.push_back(exact->second);
   for (const auto& each : in_order_) {
@@ -160,10 +161,12 @@ void client_core::on_publication(std::string_view channel, json::object message)
         give(*reader, gap);
       }
     }
-    ++stats_.publications;
+    if (!presence) ++stats_.publications;
     for (auto* const reader : each->readers) {
       feed_item item;
       item.data = message;
+      item.text = text;
+      item.presence = presence;
       item.position = at;
       give(*reader, std::move(item));
     }

@@ -226,7 +226,7 @@ asio::awaitable<client_core::verdict> client_core::converse() {
       if (text_of(*object, "type") == "welcome") on_welcome(*object);
       continue;
     }
-    on_message(std::move(*object));
+    on_message(std::move(*object), std::move(*received));
   }
   const auto& reason = socket->close_reason();
   const auto code = static_cast<unsigned>(reason.code);
@@ -245,6 +245,8 @@ void client_core::lose_connection() {
   fresh_token_->cancel();
   welcome_limit_->cancel();
   held_back_->cancel();
+  left_some_ = false;
+  failed_refreshes_ = 0;
   forget_what_was_asked();
   for (const auto& each : in_order_) each->live = false;
   std::vector<std::shared_ptr<pending_request>> lost;
@@ -268,7 +270,7 @@ void client_core::on_welcome(const json::object& hello) {
   set_state(client_state::connected, {});
 }
 
-void client_core::on_message(json::object message) {
+void client_core::on_message(json::object message, skein::message text) {
   const auto type = text_of(message, "type");
   std::optional<request_error> error;
   if (type == "error" && !message.contains("channel")) {
@@ -292,7 +294,7 @@ void client_core::on_message(json::object message) {
     return;
   }
   if (const std::string channel{text_of(message, "channel")}; !channel.empty()) {
-    if (type != "unsubscribed") on_publication(channel, std::move(message));
+    if (type != "unsubscribed") on_publication(channel, std::move(message), text);
     return;
   }
   if (error) {
@@ -302,10 +304,10 @@ void client_core::on_message(json::object message) {
     return;
   }
   if (type == "acked" || type == "error" || type == "pong" || type == "refreshed") return;
-  on_user_message(std::move(message));
+  on_user_message(std::move(message), std::move(text));
 }
 
-void client_core::on_user_message(json::object message) {
+void client_core::on_user_message(json::object message, skein::message text) {
   user_message item;
   if (const auto* const id = message.if_contains("message_id")) {
     boost::system::error_code ec;
@@ -322,14 +324,28 @@ void client_core::on_user_message(json::object message) {
     // One that still waits goes behind what came again before it: they are in order.
     stats_.repeats += std::erase_if(messages_, [&](const auto& each) { return each.id == item.id; });
   }
-  if (messages_.size() >= options_.max_waiting) {
-    // A stored one comes again with the next connection.
-    ++stats_.dropped;
+  if (messages_.size() >= options_.max_waiting || (item.id && left_some_)) {
+    drop(item);
     return;
   }
   item.data = std::move(message);
+  item.text = std::move(text);
   messages_.push_back(std::move(item));
   message_came_.notify();
+}
+
+void client_core::drop(const user_message& item) {
+  ++stats_.dropped;
+  if (item.id) left_some_ = true;
+  if (std::exchange(told_full_, true)) return;
+  tell({"buffer_full", "messages are not taken in time"}, {});
+}
+
+// What was left on the server comes with a connection.
+void client_core::come_back() {
+  told_full_ = false;
+  if (!welcomed_ || !left_some_ || std::exchange(line_->over, true)) return;
+  asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
 }
 
 }  // namespace skein::detail

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { Client, Gap, SkeinError } from "../../src/http/web/skein.js";
+import { Client, Gap, PresenceChange, SkeinError } from "../../src/http/web/skein.js";
 import { Stage, settle, taker } from "./stage.js";
 
 const news = (offset, epoch = "e") => ({ n: offset, channel: "news", epoch, offset });
@@ -169,6 +169,10 @@ describe("connecting", () => {
 
   it("options that are not allowed are refused", () => {
     assert.throws(() => new Client("ws://x", { WebSocket: class {}, tokenPlace: "cookie" }), TypeError);
+    assert.throws(() => new Client("ws://x", { WebSocket: class {}, bufferSize: 0 }), TypeError);
+    const { client } = new Stage();
+    assert.throws(() => client.subscribe("news", { bufferSize: 0 }), TypeError);
+    client.close();
     const kept = globalThis.WebSocket;
     delete globalThis.WebSocket;
     try {
@@ -302,6 +306,24 @@ describe("subscriptions", () => {
     assert.deepEqual([gaps, got], [[6], [7]]);
     assert.deepEqual(await taker(same).taken(), [news(7)]);
     assert.deepEqual(f.heard(), []);
+  });
+
+  it("tell who comes and goes apart from what is published", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const change = { type: "presence_change", channel: "room", count: 1, joined: [{ connection: "1" }], left: [] };
+    const said = { type: "said", channel: "room" };
+    const mine = await f.follows("room");
+    const heard = [];
+    await f.says(change, said, change);
+    const iterator = mine[Symbol.asyncIterator]();
+    const { value } = await iterator.next();
+    assert.ok(value instanceof PresenceChange);
+    assert.deepEqual({ ...value }, change);
+    mine.on("message", (m) => heard.push(m.type));
+    mine.on("presence", (m) => heard.push(m.count));
+    await f.says(change, said);
+    assert.deepEqual(heard, ["said", 1, 1, "said"]);
   });
 
   it("carry info, and are told of the server's answer", async () => {
@@ -1015,15 +1037,39 @@ describe("messages of the user", () => {
     await refused;
   });
 
-  it("past the bound are not taken, and come again", async () => {
+  it("past the bound are not taken, are counted, and come again in their order", async () => {
+    const f = new Stage({ bufferSize: 1 });
+    await f.welcome();
+    const errors = [];
+    f.client.on("error", (error) => errors.push(error.code));
+    await f.says(alert(1), alert(2), { type: "note" });
+    const mail = f.client.messages();
+    assert.equal((await mail.next()).value.n, 1);
+    await f.says(alert(3)); // must not overtake the second
+    assert.equal(f.client.dropped, 3);
+    assert.deepEqual(errors, ["buffer_full"]);
+    const second = mail.next();
+    await f.advance(200);
+    assert.equal(f.sockets.length, 2);
+    await f.welcome();
+    await f.says(alert(2), alert(3));
+    assert.equal((await second).value.n, 2);
+    const third = mail.next();
+    await f.says(alert(3));
+    assert.equal((await third).value.n, 3);
+    assert.equal(f.sockets.length, 2);
+  });
+
+  it("that were left on the server are fetched when somebody listens", async () => {
     const f = new Stage({ bufferSize: 1 });
     await f.welcome();
     await f.says(alert(1), alert(2));
-    const mail = f.client.messages();
-    assert.equal((await mail.next()).value.n, 1);
-    const second = mail.next();
-    await f.says(alert(2));
-    assert.equal((await second).value.n, 2);
+    const got = [];
+    f.client.on("message", (m) => got.push(m.n));
+    await f.advance(200);
+    await f.welcome();
+    await f.says(alert(2), alert(3));
+    assert.deepEqual(got, [1, 2, 3]);
   });
 });
 
@@ -1070,6 +1116,26 @@ describe("tokens", () => {
     await f.welcome();
     await f.advance(3_600_000);
     assert.equal(f.sockets.length, 2);
+  });
+
+  it("that cannot be renewed are asked for again, later each time", async () => {
+    let n = 0;
+    const f = new Stage({
+      token: async () => {
+        if (++n > 1) throw new Error("the directory is down");
+        return "t";
+      },
+    });
+    await f.welcome({ expires_in_ms: 100_000 });
+    await f.advance(80_000);
+    assert.equal(n, 2);
+    let expected = 2;
+    for (const pause of [1, 2, 4, 8, 16, 20, 20]) {
+      await f.advance(pause * 1000 - 1);
+      assert.equal(n, expected);
+      await f.advance(1);
+      assert.equal(n, ++expected);
+    }
   });
 
   it("that live longer than a timer can run are renewed when that has passed, and not at once", async () => {

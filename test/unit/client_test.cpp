@@ -425,6 +425,32 @@ TEST_SUITE("client") {
     CHECK(f.taken(all) == list{"gap at 0", news(11), news(12), "gap of 1 at e13", news(14), news(3, "f")});
   }
 
+  TEST_CASE("who comes and goes is told apart from what is published") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("room");
+    f.says(R"({"type":"presence_change","channel":"room","count":1,"joined":[],"left":[]})");
+    f.says(R"({"type":"said","channel":"room"})");
+    const auto first = f.start(mine.next());
+    CHECK((*first->value)->presence);
+    CHECK((*first->value)->data.at("count") == 1);
+    const auto second = f.start(mine.next());
+    CHECK_FALSE((*second->value)->presence);
+    CHECK(f.client->stats().publications == 1);
+  }
+
+  TEST_CASE("what was received is there as it was sent, with its numbers exact") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news");
+    const std::string text = R"({"p":0.30000000000000004, "channel":"news"})";
+    f.says(text);
+    CHECK((*f.start(mine.next())->value)->text.payload() == text);
+    const std::string own = R"({"p":12345678.123456789, "message_id":7})";
+    f.says(own);
+    CHECK((*f.start(f.client->next_message())->value)->text.payload() == own);
+  }
+
   TEST_CASE("a position that was kept is where it begins") {
     script f;
     f.welcome();
@@ -889,9 +915,14 @@ TEST_SUITE("client") {
     f.says(R"({"n":2,"message_id":12})");
     CHECK(f.client->stats().dropped == 1);
     auto one = f.start(f.client->next_message());
+    f.says(R"({"n":3,"message_id":13})");  // must not overtake the second
+    CHECK(f.client->stats().dropped == 2);
     auto none = f.start(f.client->next_message());
     CHECK(f.heard().empty());
     CHECK_FALSE(none->done);
+    f.advance(200ms);
+    REQUIRE(f.sockets.size() == 2);
+    f.welcome();
     f.says(R"({"n":2,"message_id":12})");
     CHECK(none->done);
     auto done = f.start([](skein::client& c) -> asio::awaitable<int> {
@@ -929,6 +960,26 @@ TEST_SUITE("client") {
     f.welcome();
     f.advance(1h);
     CHECK(f.sockets.size() == 2);
+  }
+
+  TEST_CASE("a token that cannot be renewed is asked for again, later each time") {
+    int made = 0;
+    script f{[&](client_options& options) {
+      options.token = [&made]() -> asio::awaitable<std::string> {
+        if (++made > 1) throw std::runtime_error{"the directory is down"};
+        co_return "t";
+      };
+    }};
+    f.welcome(R"("expires_in_ms":100000)");
+    f.advance(80s);
+    CHECK(made == 2);
+    int expected = 2;
+    for (const auto pause : {1s, 2s, 4s, 8s, 16s, 20s, 20s}) {
+      f.advance(pause - 1ms);
+      CHECK(made == expected);
+      f.advance(1ms);
+      CHECK(made == ++expected);
+    }
   }
 
   TEST_CASE("a token that cannot be had is a connection that cannot be made") {

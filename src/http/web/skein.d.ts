@@ -70,6 +70,16 @@ export class Gap {
   readonly missing?: number;
 }
 
+/** Who has come to a topic and who has gone since the last one. No publication is one. */
+export class PresenceChange {
+  readonly type: "presence_change";
+  readonly channel: string;
+  readonly count: number;
+  /** Absent where there are more members than the server lists. */
+  readonly joined?: Member[];
+  readonly left?: Member[];
+}
+
 export type State = "connecting" | "connected" | "waiting" | "closed";
 
 export interface StateChange {
@@ -88,14 +98,17 @@ export interface SubscribeOptions {
   recover?: Position;
   /** What presence says of this subscription; any JSON. Of several to one channel the first one's counts. */
   info?: unknown;
-  /** Items not yet taken; past it the oldest make room for a Gap. */
+  /** Items not yet taken, 1 or more; past it the oldest make room for a Gap. */
   bufferSize?: number;
 }
 
+/** What a loop over a subscription gets: tell them apart with `instanceof`. */
+export type Item = Publication | Gap | PresenceChange;
+
 /** Publications go to listeners for `message` if there are any, also those that came before; else to the iterator. */
-export class Subscription implements AsyncIterable<Publication | Gap> {
+export class Subscription implements AsyncIterable<Item> {
   private constructor();
-  [Symbol.asyncIterator](): AsyncIterator<Publication | Gap>;
+  [Symbol.asyncIterator](): AsyncIterator<Item>;
   readonly channel: string;
   /** Where the last item that was taken stands, or where it began; undefined where the topic keeps no history. */
   readonly position?: Position;
@@ -105,6 +118,7 @@ export class Subscription implements AsyncIterable<Publication | Gap> {
   /** Returns a function that ends the listening. */
   on(event: "message", listener: (message: Publication) => void): () => void;
   on(event: "gap", listener: (gap: Gap) => void): () => void;
+  on(event: "presence", listener: (change: PresenceChange) => void): () => void;
   on(event: "subscribed", listener: (answer: Answer & Partial<Position> & { recovered?: boolean }) => void): () => void;
   /** null: it was ended here. */
   on(event: "ended", listener: (why: SkeinError | null) => void): () => void;
@@ -125,7 +139,7 @@ export interface ClientOptions {
   connectTimeout?: number;
   /** Milliseconds until a request fails with `timed_out`. */
   requestTimeout?: number;
-  /** Items of a subscription, and messages, not yet taken. */
+  /** Items of a subscription, and messages, not yet taken. 1 or more; default: 4,096. */
   bufferSize?: number;
   /** Acknowledge the user's messages once they have been handled. Default: true. */
   acknowledge?: boolean;
@@ -144,6 +158,8 @@ export class Client {
   constructor(url: string, options?: ClientOptions);
   readonly url: string;
   readonly state: State;
+  /** Messages of the user's own that there was no room for (`bufferSize`); stored ones come again. */
+  readonly dropped: number;
 
   subscribe(channel: string, options?: SubscribeOptions): Subscription;
   publish(channel: string, data: unknown): Promise<Position | undefined>;
@@ -166,7 +182,8 @@ export class Client {
   on(event: "message", listener: (message: UserMessage) => unknown): () => void;
   /**
    * An error of the server's that answers no request; or, with a `channel`, why a subscription has not begun yet
-   * (`rate_limited`, `store_unavailable`, `internal_error`, `timed_out`, …): it is asked for again.
+   * (`rate_limited`, `store_unavailable`, `internal_error`, `timed_out`, …): it is asked for again; or, once,
+   * `buffer_full` when messages of the user's own begin to be dropped.
    */
   on(event: "error", listener: (error: SkeinError) => void): () => void;
 }

@@ -15,6 +15,7 @@ const TOKEN_PREFIX = "skein.jwt.";
 const REMEMBERED_IDS = 4096;
 const REMEMBERED_TOPICS = 4096; // of a pattern
 const SHORTEST_TOKEN_LIFE = 1000; // milliseconds
+const LONGEST_REFRESH_PAUSE = 20_000;
 const LATE = 1000; // milliseconds, for a timer; and what is then given to what has arrived
 const LONGEST_TIMER = 2 ** 31 - 1; // what is longer would ring at once
 // Subscriptions that are asked for and not answered. A server that limits a client's rate refuses what comes past a
@@ -68,6 +69,14 @@ export class Gap {
     this.epoch = position?.epoch;
     this.offset = position?.offset;
     this.missing = missing;
+  }
+}
+
+/** Who has come to a topic and who has gone; no publication is one. With too many members there is only the number. */
+export class PresenceChange {
+  type = "presence_change";
+  constructor({ channel, count, joined, left }) {
+    Object.assign(this, { channel, count, joined, left });
   }
 }
 
@@ -212,6 +221,10 @@ const positionOf = (message) =>
     ? { epoch: message.epoch, offset: message.offset }
     : undefined;
 
+const requireRoom = (bufferSize) => {
+  if (!(bufferSize >= 1)) throw new TypeError("bufferSize: 1 or more");
+};
+
 const matches = (pattern, channel) => {
   const wanted = pattern.split(".");
   const given = channel.split(".");
@@ -223,14 +236,15 @@ const matches = (pattern, channel) => {
 };
 
 /**
- * A subscription: an async iterable of publications and gaps. With a listener for `message` they go there
- * instead. Events: `message`, `gap`, `subscribed` (the server's answer), `ended` (a SkeinError, or null).
+ * A subscription: an async iterable of publications, gaps and changes of presence. With a listener for `message`
+ * the publications go there instead. Events: `message`, `gap`, `presence`, `subscribed` (the server's answer), `ended`
+ * (a SkeinError, or null).
  */
 export class Subscription extends Emitter {
   #feed;
   #bufferSize;
   #queue = new Queue();
-  #told = new WeakSet(); // gaps that somebody heard of when they came
+  #told = new WeakSet(); // gaps and the like that somebody heard of when they came
   #ended = false;
 
   constructor(feed, channel, position, bufferSize) {
@@ -283,7 +297,7 @@ export class Subscription extends Emitter {
     if (this.#ended) return;
     this.#drain();
     if (this._hears("message")) return this.#hand(item);
-    if (item instanceof Gap) this.#tell(item);
+    this.#tell(item);
     const items = this.#queue.items;
     const gapInFront = items[0] instanceof Gap;
     if (items.length - (gapInFront ? 1 : 0) >= this.#bufferSize) {
@@ -304,13 +318,16 @@ export class Subscription extends Emitter {
   // To the listeners.
   #hand(item) {
     this.#taken(item);
-    if (!(item instanceof Gap)) return this._emit("message", item);
-    if (!this.#told.has(item)) this.#tell(item);
+    if (!this.#told.has(item) && !this.#tell(item)) this._emit("message", item);
   }
 
-  #tell(gap) {
-    if (this._hears("gap")) this.#told.add(gap);
-    this._emit("gap", gap);
+  // Whether this is of a kind with an event of its own.
+  #tell(item) {
+    const event = item instanceof Gap ? "gap" : item instanceof PresenceChange ? "presence" : null;
+    if (event === null) return false;
+    if (this._hears(event)) this.#told.add(item);
+    this._emit(event, item);
+    return true;
   }
 
   #taken(item) {
@@ -501,14 +518,20 @@ export class Client extends Emitter {
   #pace;
   #mail = new Queue();
   #done = new Set(); // ids of stored messages that were acknowledged, the latest of them
+  #leftSome = false; // stored messages, on this connection: what is behind them must come after them
+  #toldFull = false;
   #inHand = new Map(); // ids of those that listeners are at: whether it has come again
+  #failedRefreshes = 0;
   #online = null;
+  /** Messages of the user's own that there was no room for (`bufferSize`); stored ones come again. */
+  dropped = 0;
 
   constructor(url, options = {}) {
     super();
     this.url = url;
     this.#options = { ...DEFAULTS, ...options };
     this.#options.WebSocket ??= globalThis.WebSocket;
+    requireRoom(this.#options.bufferSize);
     this.#pace = new Pace(this.#options.random);
     if (!this.#options.WebSocket) throw new TypeError("there is no WebSocket here: give one as an option");
     if (!["subprotocol", "first-message"].includes(this.#options.tokenPlace))
@@ -537,8 +560,10 @@ export class Client extends Emitter {
    * server's subscription: the first one's `info` counts, and a later one begins with a Gap if it was elsewhere.
    */
   subscribe(channel, options = {}) {
+    const bufferSize = options.bufferSize ?? this.#options.bufferSize;
+    requireRoom(bufferSize);
     const known = this.#feeds.get(channel) ?? new Feed(this, channel, options);
-    const made = new Subscription(known, channel, options.recover, options.bufferSize ?? this.#options.bufferSize);
+    const made = new Subscription(known, channel, options.recover, bufferSize);
     if (this.#closed) {
       made._end(null);
       return made;
@@ -605,6 +630,7 @@ export class Client extends Emitter {
       },
       next: async () => {
         done();
+        if (this.#mail.size === 0) this.#fetchLeft();
         const got = await this.#mail.next();
         if (!got.done) last = got.value;
         return got;
@@ -698,6 +724,8 @@ export class Client extends Emitter {
     for (const timer of this.#underWay.values()) this._never(timer);
     for (const all of [this.#farewells, this.#wanted, this.#underWay, this.#doubtful, this.#asked]) all.clear();
     this.#toAcknowledge = []; // they come again
+    this.#leftSome = false;
+    this.#failedRefreshes = 0;
     for (const all of [this.#requests, this.#acks]) {
       for (const request of [...all.values()])
         if (request.sent) request.fail(new SkeinError("connection_lost", "the connection ended before the answer"));
@@ -782,8 +810,9 @@ export class Client extends Emitter {
       return this.#feeds.get(channel)?.refused(new SkeinError(message.code, "the server ended the subscription", { channel }));
     }
     if (typeof channel === "string") {
+      const item = type === "presence_change" ? new PresenceChange(message) : message;
       for (const feed of [...this.#feeds.values()])
-        if (feed.channel === channel || (feed.pattern && matches(feed.channel, channel))) feed.published(message);
+        if (feed.channel === channel || (feed.pattern && matches(feed.channel, channel))) feed.published(item);
       return;
     }
     if (type === "error") {
@@ -803,13 +832,29 @@ export class Client extends Emitter {
     }
     this.#drainMail();
     const listens = this._hears("message");
-    if (!listens && this.#mail.size >= this.#options.bufferSize) return; // a stored one comes again
+    if (id !== undefined && !this.#ready) return; // what was left before it has to come before it
+    if (this.#mail.size >= this.#options.bufferSize || (id !== undefined && this.#leftSome)) return this.#drop(id);
     if (listens) this.#handLetter(message);
     else this.#mail.push(message);
   }
 
   #drainMail() {
     while (this.#mail.size && this._hears("message")) this.#handLetter(this.#mail.take());
+    if (this._hears("message")) this.#fetchLeft();
+  }
+
+  #drop(id) {
+    this.dropped++;
+    if (id !== undefined) this.#leftSome = true;
+    if (this.#toldFull) return;
+    this.#toldFull = true;
+    this._emit("error", new SkeinError("buffer_full", "messages are not taken in time"));
+  }
+
+  // What was left on the server comes with a connection.
+  #fetchLeft() {
+    this.#toldFull = false;
+    if (this.#ready && this.#leftSome) this.#lost("messages were left on the server");
   }
 
   // To the listeners.
@@ -1048,10 +1093,15 @@ export class Client extends Emitter {
       const token = await this.#token();
       if (!still()) return;
       const answer = await this.request({ type: "refresh", token });
-      if (still()) this.#expectExpiry(answer);
+      if (!still()) return;
+      this.#failedRefreshes = 0;
+      this.#expectExpiry(answer);
     } catch {
-      // The connection ends when the token does, and the next one asks for a token, too.
-      if (still()) this.#start("token", SHORTEST_TOKEN_LIFE, () => this.#refresh());
+      // Again, later each time and not all clients at once: the connection ends when the token does, and the next one
+      // asks for a token, too.
+      if (!still()) return;
+      const pause = Math.min(LONGEST_REFRESH_PAUSE, SHORTEST_TOKEN_LIFE * 2 ** Math.min(this.#failedRefreshes++, 30));
+      this.#start("token", (pause * (1 + this.#options.random())) / 2, () => this.#refresh());
     }
   }
 
