@@ -237,7 +237,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
   std::chrono::nanoseconds at_least_{0};  // before trying again, as the server asked
   std::string why_;
   std::shared_ptr<line> line_;
-  std::unique_ptr<alarm> waker_, fresh_token_, welcome_limit_, held_back_;
+  std::unique_ptr<alarm> waker_, fresh_token_, welcome_limit_, held_back_, acknowledge_again_;
   asio::cancellation_signal give_up_;  // connecting
   happening slept_, ended_;
   // Of this client alone: no publisher can guess what an answer looks like, and an answer that comes too
@@ -254,6 +254,7 @@ class client_core : public std::enable_shared_from_this<client_core> {
   std::size_t asked_so_far_ = 0, answered_so_far_ = 0;                 // on this connection
   std::map<std::string, std::shared_ptr<errand>, std::less<>> farewells_;
   std::vector<stored_id> to_acknowledge_;
+  std::vector<stored_id> refused_;  // acknowledgements, until `acknowledge_again_` rings
   std::map<std::string, std::shared_ptr<feed>, std::less<>> feeds_;
   std::vector<std::shared_ptr<feed>> in_order_;  // as they were asked for
   std::deque<user_message> messages_;

@@ -106,14 +106,14 @@ void client_core::acknowledge_again(const json::value& ids, const request_error&
   const auto add = [&](const json::value& each) {
     boost::system::error_code ec;
     const auto id = each.to_number<stored_id>(ec);
-    if (!ec) to_acknowledge_.push_back(id);
+    if (!ec) refused_.push_back(id);
   };
   if (ids.is_array()) {
     for (const auto& each : ids.get_array()) add(each);
   } else {
     add(ids);
   }
-  held_back_->set(deadline_after(options_.time->now(), pause_after(3, why.retry_after)));
+  acknowledge_again_->set(deadline_after(options_.time->now(), pause_after(3, why.retry_after)));
 }
 
 // --- Errands ---
@@ -248,6 +248,7 @@ void client_core::forget_what_was_asked() {
   under_way_.clear();
   asked_.clear();
   to_acknowledge_.clear();  // they come again
+  refused_.clear();
   asked_so_far_ = answered_so_far_ = 0;
 }
 

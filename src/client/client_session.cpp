@@ -103,6 +103,11 @@ void client_core::start() {
     asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
   });
   held_back_ = options_.time->make_alarm(executor_, [this] { say_on(); });
+  acknowledge_again_ = options_.time->make_alarm(executor_, [this] {
+    to_acknowledge_.insert(to_acknowledge_.end(), refused_.begin(), refused_.end());
+    refused_.clear();
+    say_on();
+  });
   fresh_token_ = options_.time->make_alarm(
       executor_, [this] { asio::co_spawn(executor_, refresh(shared_from_this()), asio::detached); });
   asio::co_spawn(executor_, run(shared_from_this()),
@@ -154,6 +159,7 @@ asio::awaitable<void> client_core::run(std::shared_ptr<client_core> self) {
   self->fresh_token_->cancel();
   self->welcome_limit_->cancel();
   self->held_back_->cancel();
+  self->acknowledge_again_->cancel();
   self->ended_.notify();
 }
 
@@ -245,6 +251,7 @@ void client_core::lose_connection() {
   fresh_token_->cancel();
   welcome_limit_->cancel();
   held_back_->cancel();
+  acknowledge_again_->cancel();
   left_some_ = false;
   failed_refreshes_ = 0;
   forget_what_was_asked();

@@ -758,6 +758,20 @@ TEST_SUITE("client") {
     CHECK(again.is_live());
   }
 
+  TEST_CASE("an acknowledgement that was refused holds nothing else back") {
+    script f{[](client_options& options) { options.random = [] { return 0.0; }; }};
+    f.welcome();
+    f.says(R"({"type":"alert","message_id":7})");
+    auto first = f.start(f.client->next_message());
+    auto second = f.start(f.client->next_message());
+    f.heard();
+    f.says(R"({"type":"error","code":"rate_limited","retry_after_ms":100})");
+    auto mine = f.client->subscribe("news");
+    f.says(R"({"type":"error","id":7,"code":"store_unavailable"})");
+    f.advance(100ms);
+    CHECK(f.heard_one().at("type") == "subscribe");
+  }
+
   TEST_CASE("an acknowledgement that was refused is made again") {
     script f;
     f.welcome();

@@ -515,6 +515,7 @@ export class Client extends Emitter {
   #answeredSoFar = 0;
   #turn = 0;
   #toAcknowledge = [];
+  #refused = []; // acknowledgements, until it is time to try again
   #pace;
   #mail = new Queue();
   #done = new Set(); // ids of stored messages that were acknowledged, the latest of them
@@ -724,6 +725,7 @@ export class Client extends Emitter {
     for (const timer of this.#underWay.values()) this._never(timer);
     for (const all of [this.#farewells, this.#wanted, this.#underWay, this.#doubtful, this.#asked]) all.clear();
     this.#toAcknowledge = []; // they come again
+    this.#refused = [];
     this.#leftSome = false;
     this.#failedRefreshes = 0;
     for (const all of [this.#requests, this.#acks]) {
@@ -895,9 +897,12 @@ export class Client extends Emitter {
   #acknowledgeAgain(id, answer) {
     const ids = (Array.isArray(id) ? id : [id]).filter(Number.isSafeInteger);
     if (!ids.length) return;
-    this.#toAcknowledge.push(...ids);
+    this.#refused.push(...ids);
     this.#stop("acks");
-    this.#timers.acks = this._againLater(3, new SkeinError(answer.code, "", answer), () => this.#sayOn());
+    this.#timers.acks = this._againLater(3, new SkeinError(answer.code, "", answer), () => {
+      this.#toAcknowledge.push(...this.#refused.splice(0));
+      this.#sayOn();
+    });
   }
 
   // A browser neither sends pings nor sees them. It also lets the timers of a page that nobody looks at run late, and
