@@ -14,6 +14,7 @@
 // of an io_context with one thread, or a strand.
 
 #include <skein/clock.hpp>
+#include <skein/message.hpp>
 #include <skein/message_store.hpp>
 #include <skein/protocol.hpp>
 #include <skein/topics.hpp>
@@ -65,6 +66,11 @@ struct client_options {
   /// Told of each change, with the reason; within the call the client must not be destroyed. What it throws
   /// is ignored.
   std::function<void(client_state now, std::string_view why)> on_state{};
+  /// Told of the server's errors that answer no request, and, with its channel, of why a subscription has not
+  /// begun yet (`rate_limited`, `store_unavailable`, `internal_error`, `timed_out`, …): it is asked for
+  /// again. Also, once, with `buffer_full` when messages of the user's own begin to be dropped
+  /// (`max_waiting`). As with `on_state`.
+  std::function<void(const request_error& what, std::string_view channel)> on_error{};
   std::shared_ptr<clock> time{};  ///< empty: the machine's
   /// Makes the connections; empty: `connect_websocket`.
   std::function<asio::awaitable<std::shared_ptr<websocket>>(std::string url, connect_options options)>
@@ -75,17 +81,28 @@ struct client_options {
 /// What a subscription gives.
 struct feed_item {
   /// The publication as the protocol has it: the publisher's object with `channel` (and `epoch`, `offset`),
-  /// or the envelope; or a `presence_change`. Empty if there is a gap.
+  /// or the envelope. Empty if there is a gap.
   boost::json::object data{};
+  /// The same as it was received. Boost.JSON 1.81 reads a number of more than 15 digits into a `double` that
+  /// may be off by its last bit; here it is exact.
+  message text{};
   topic_position position{};  ///< empty where the topic keeps no history
   /// Publications were missed here: the connection was lost and they cannot be recovered, or they were not
   /// taken in time (`max_waiting`). Load the state from where it is kept; later items follow it.
   bool gap = false;
+  /// `data` says who has come to the topic and who has gone (`presence_change`); no publication is taken for
+  /// it.
+  bool presence = false;
+  std::string channel{};  ///< of a gap: the topic; or what was subscribed to, if anything may be missing
+  /// Of a gap: how many are missing, up to `position`, where the server left them out because this client
+  /// took them too slowly (the policies `drop` and `conflate`). 0: not known.
+  std::uint64_t missing = 0;
 };
 
 /// A message of the user's own.
 struct user_message {
   boost::json::object data{};
+  message text{};                 ///< the same as it was received, with its numbers exact
   std::optional<stored_id> id{};  ///< it waits on the server to be acknowledged
 };
 
@@ -93,9 +110,11 @@ struct client_stats {
   std::uint64_t connections = 0;  ///< that were welcomed
   std::uint64_t failures = 0;     ///< connections that could not be made, or ended without being asked to
   std::uint64_t publications = 0;
-  std::uint64_t repeats = 0;    ///< publications and messages that had come before, and were dropped
-  std::uint64_t gaps = 0;       ///< told to subscriptions
-  std::uint64_t dropped = 0;    ///< messages of the user's own past `max_waiting`; stored ones come again
+  std::uint64_t repeats = 0;  ///< publications and messages that had come before, and were dropped
+  std::uint64_t gaps = 0;     ///< told to subscriptions
+  /// Messages of the user's own past `max_waiting`. Stored ones, and those after them, come again: with the
+  /// next connection, which is made when all that waits has been taken.
+  std::uint64_t dropped = 0;
   std::uint64_t refreshes = 0;  ///< tokens that were renewed in place
 };
 
@@ -118,7 +137,7 @@ class client_subscription {
   /// lost by it.
   [[nodiscard]] asio::awaitable<std::optional<feed_item>> next();
 
-  /// Where the last item taken stands: keep it, and begin there next time.
+  /// Where the last item taken stands, or where it began: keep it, and begin there next time.
   [[nodiscard]] const topic_position& position() const noexcept;
 
   /// Whether the server has confirmed the subscription on the present connection.
@@ -151,8 +170,8 @@ class client {
   client(const client&) = delete;
   client& operator=(const client&) = delete;
 
-  /// Follows a topic or a pattern. Several subscriptions to one channel share the server's; the first one's
-  /// options count.
+  /// Follows a topic or a pattern. Several subscriptions to one channel share the server's: the first one's
+  /// `info` counts, and a later one whose `since` is not where that is begins with a gap.
   [[nodiscard]] client_subscription subscribe(std::string channel, subscribe_options how = {});
 
   /// Completes when the server has taken the publication; with its position if the topic keeps a history.

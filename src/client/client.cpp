@@ -74,6 +74,7 @@ asio::awaitable<void> client::acknowledge(stored_id id) {
   const auto core = core_;
   boost::json::object fields{{"type", "ack"}, {"id", id}};
   co_await core->request(std::move(fields));
+  core->on_acknowledged(id);
 }
 
 asio::awaitable<void> client::close() {

@@ -12,18 +12,30 @@ std::shared_ptr<feed_reader> client_core::subscribe(std::string channel, subscri
   if (how.since) reader->taken = *how.since;
   if (stopping_) return reader;
   auto& known = feeds_[channel];
-  if (!known) {
+  const bool joins = known != nullptr;
+  if (!joins) {
     known = std::make_shared<feed>();
     known->pattern = channel.find_first_of("*>") != std::string::npos;
     known->channel = std::move(channel);
     known->position = std::move(how.since);
     known->info = std::move(how.info);
     in_order_.push_back(known);
-    if (welcomed_) ask(known);
+    if (welcomed_) want(known);
   }
   reader->source = known;
   known->readers.push_back(reader.get());
+  if (joins) on_joined(*known, *reader, how.since);
+  say_on();
   return reader;
+}
+
+// The server sends nothing again for one that comes later.
+void client_core::on_joined(feed& what, feed_reader& reader, const std::optional<topic_position>& since) {
+  if (since) {
+    if (since != what.position) give_gap(what, reader);
+  } else if (what.position && !what.pattern) {
+    reader.taken = *what.position;
+  }
 }
 
 void client_core::unsubscribe(feed_reader& reader) {
@@ -34,9 +46,18 @@ void client_core::unsubscribe(feed_reader& reader) {
   if (!from->readers.empty()) return;
   feeds_.erase(from->channel);
   std::erase(in_order_, from);
-  from->again.reset();
+  const bool known =
+      from->live || std::ranges::any_of(asked_, [&](const auto& each) { return each.second == from; });
+  settle(from);
   if (!welcomed_) return;
-  send(json::serialize(json::object{{"type", "unsubscribe"}, {"id", next_id()}, {"channel", from->channel}}));
+  if (known) {
+    auto farewell = std::make_shared<errand>();
+    farewell->channel = from->channel;
+    farewell->leaves = true;
+    farewells_.emplace(from->channel, farewell);
+    want(farewell);
+  }
+  say_on();
 }
 
 asio::awaitable<std::optional<feed_item>> client_core::next(std::shared_ptr<feed_reader> reader) {
@@ -51,27 +72,28 @@ asio::awaitable<std::optional<feed_item>> client_core::next(std::shared_ptr<feed
   co_return item;
 }
 
-void client_core::ask(const std::shared_ptr<feed>& what) {
-  what->asked = next_id();
-  json::object request{{"type", "subscribe"}, {"id", what->asked}, {"channel", what->channel}};
-  if (what->position && !what->position->epoch.empty() && !what->pattern) {
-    request["recover"] = {{"epoch", what->position->epoch}, {"offset", what->position->offset}};
+json::object client_core::subscribe_request(const feed& what) {
+  json::object request{{"type", "subscribe"}, {"channel", what.channel}};
+  if (what.position && !what.position->epoch.empty() && !what.pattern) {
+    request["recover"] = {{"epoch", what.position->epoch}, {"offset", what.position->offset}};
   }
-  if (what->info) request["info"] = *what->info;
-  send(json::serialize(request));
+  if (what.info) request["info"] = *what.info;
+  return request;
 }
 
-bool client_core::answers_a_feed(const std::string& id, const json::object& answer) {
-  const auto found = std::ranges::find(in_order_, id, &feed::asked);
-  if (found == in_order_.end()) return false;
-  const auto what = *found;
-  what->asked.clear();
+bool client_core::follows(const feed& what) const {
+  const auto found = feeds_.find(what.channel);
+  return found != feeds_.end() && found->second.get() == &what;
+}
+
+void client_core::on_answer_to(const std::shared_ptr<feed>& what, const json::object& answer) {
+  if (what->live) return;  // of a request that was repeated
+  settle(what);
   if (text_of(answer, "type") == "subscribed") {
     on_subscribed(*what, answer);
   } else {
-    on_refused(what, answer);
+    on_refused(what, to_error(answer));
   }
-  return true;
 }
 
 void client_core::on_subscribed(feed& what, const json::object& answer) {
@@ -80,33 +102,41 @@ void client_core::on_subscribed(feed& what, const json::object& answer) {
   const bool complete = recovered != nullptr && recovered->is_bool() && recovered->get_bool();
   const bool missed = !complete && (what.lived || what.position);
   what.live = what.lived = true;
+  ++what.confirmed;
+  what.failures = 0;
   // What is recovered comes from where it was left.
   if (!complete && !now.epoch.empty()) what.position = now;
-  if (missed) give_gap(what);
+  if (missed) {
+    for (auto* const reader : what.readers) give_gap(what, *reader);
+    return;
+  }
+  // Nothing is missing up to here.
+  for (auto* const reader : what.readers) {
+    if (reader->items.empty() && reader->taken.epoch.empty() && !what.pattern) reader->taken = now;
+  }
 }
 
-void client_core::on_refused(const std::shared_ptr<feed>& what, const json::object& answer) {
-  auto error = to_error(answer);
-  if (error.retry_after.count() == 0) {
+/// The server does not want it, or not now.
+void client_core::on_refused(const std::shared_ptr<feed>& what, request_error error) {
+  what->live = false;
+  if (!is_passing(error)) {
     end_feed(what, std::make_exception_ptr(std::move(error)));
     return;
   }
-  what->again = options_.time->make_alarm(executor_, [this, weak = std::weak_ptr{what}] {
-    const auto again = weak.lock();
-    if (again && welcomed_ && !again->live && again->asked.empty()) ask(again);
-  });
-  what->again->set(deadline_after(options_.time->now(), error.retry_after));
+  want_later(what, error.retry_after);
+  tell(error, what->channel);
 }
 
 void client_core::on_ended_by_server(const json::object& message) {
   const auto found = feeds_.find(text_of(message, "channel"));
   if (found == feeds_.end()) return;
-  request_error why{std::string{text_of(message, "code")}, "the server ended the subscription"};
-  end_feed(found->second, std::make_exception_ptr(std::move(why)));
+  const auto what = found->second;
+  on_refused(what, request_error{std::string{text_of(message, "code")}, "the server ended the subscription"});
 }
 
-void client_core::on_publication(std::string_view channel, json::object message) {
+void client_core::on_publication(std::string_view channel, json::object message, const skein::message& text) {
   const auto at = position_of(message);
+  const bool presence = text_of(message, "type") == "presence_change";
   std::vector<std::shared_ptr<feed>> followers;
   if (const auto exact = feeds_.find(channel); exact != feeds_.end()) followers.push_back(exact->second);
   for (const auto& each : in_order_) {
@@ -115,33 +145,59 @@ void client_core::on_publication(std::string_view channel, json::object message)
   }
   for (const auto& each : followers) {
     if (!each->live) continue;  // of a subscription before this one
-    if (!each->pattern && !at.epoch.empty()) {
-      const bool seen =
-          each->position && each->position->epoch == at.epoch && at.offset <= each->position->offset;
-      if (seen) {
-        ++stats_.repeats;
-        continue;
-      }
-      each->position = at;
+    const auto step = at.epoch.empty() ? 1 : move_to(*each, channel, at);
+    if (step == 0) {
+      ++stats_.repeats;  // what is recovered for others may have been here before
+      continue;
     }
-    ++stats_.publications;
+    if (step > 1) {
+      feed_item gap;
+      gap.gap = true;
+      gap.channel = channel;
+      gap.position = {at.epoch, at.offset - 1};
+      gap.missing = step - 1;
+      for (auto* const reader : each->readers) {
+        ++stats_.gaps;
+        give(*reader, gap);
+      }
+    }
+    if (!presence) ++stats_.publications;
     for (auto* const reader : each->readers) {
       feed_item item;
       item.data = message;
+      item.text = text;
+      item.presence = presence;
       item.position = at;
       give(*reader, std::move(item));
     }
   }
 }
 
-void client_core::give_gap(feed& what) {
-  for (auto* const reader : what.readers) {
-    feed_item item;
-    item.gap = true;
-    if (what.position) item.position = *what.position;
-    ++stats_.gaps;
-    give(*reader, std::move(item));
+std::uint64_t client_core::move_to(feed& what, std::string_view topic, const topic_position& to) {
+  if (what.pattern) {
+    auto& last = what.positions.of(topic);
+    const bool known = last.at.epoch == to.epoch;
+    if (known && to.offset <= last.at.offset) return 0;
+    const auto step = known && last.confirmed == what.confirmed ? to.offset - last.at.offset : 1;
+    last = {to, what.confirmed};
+    return step;
   }
+  if (!what.position) what.position.emplace();
+  auto& last = *what.position;
+  const bool known = last.epoch == to.epoch;
+  if (known && to.offset <= last.offset) return 0;
+  const auto step = known ? to.offset - last.offset : 1;
+  last = to;
+  return step;
+}
+
+void client_core::give_gap(const feed& from, feed_reader& to) {
+  feed_item item;
+  item.gap = true;
+  item.channel = from.channel;
+  if (from.position) item.position = *from.position;
+  ++stats_.gaps;
+  give(to, std::move(item));
 }
 
 void client_core::give(feed_reader& to, feed_item item) {
@@ -152,6 +208,7 @@ void client_core::give(feed_reader& to, feed_item item) {
     auto& oldest = items[gap_in_front ? 1 : 0];
     feed_item gap;
     gap.gap = true;
+    gap.channel = to.channel;
     gap.position = oldest.position;
     oldest = std::move(gap);
     if (gap_in_front) {
@@ -168,7 +225,7 @@ void client_core::end_feed(const std::shared_ptr<feed>& what, const std::excepti
   const auto keep = what;
   feeds_.erase(keep->channel);
   std::erase(in_order_, keep);
-  keep->again.reset();
+  settle(keep);
   for (auto* const reader : std::exchange(keep->readers, {})) {
     reader->source = nullptr;
     reader->failure = why;

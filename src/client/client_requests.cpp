@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
 // A token is renewed when so much of its life is left, and no later.
 constexpr int life_left = 5;  // one fifth
 constexpr std::chrono::milliseconds shortest_life{1000};
+constexpr std::chrono::seconds longest_refresh_pause{20};
 // What a server says of time is believed up to here.
 constexpr std::chrono::milliseconds longest_time = std::chrono::hours{24 * 365};
 
@@ -112,14 +113,19 @@ asio::awaitable<json::object> client_core::request(json::object fields) {
   });
   mine->limit->set(deadline_after(options_.time->now(), options_.request_timeout));
   requests_.emplace(id, mine);
-  if (welcomed_) {
+  const bool urgent = text_of(fields, "type") == "refresh";  // without it the connection ends
+  if (urgent && welcomed_) {
     mine->sent = true;
     send(mine->text);
+  } else {
+    unsent_.push_back(mine);
+    say_on();
   }
   try {
     while (!mine->done) co_await mine->finished.wait();
   } catch (const boost::system::system_error&) {  // cancelled
     forget(id, *mine);
+    mine->done = true;
     throw;
   }
   if (mine->failure) std::rethrow_exception(mine->failure);
@@ -128,10 +134,10 @@ asio::awaitable<json::object> client_core::request(json::object fields) {
 
 asio::awaitable<std::optional<user_message>> client_core::next_message() {
   const auto self = shared_from_this();
-  if (const auto done = std::exchange(unacknowledged_, std::nullopt))
-    send(json::serialize(json::object{{"type", "ack"}, {"id", *done}}));
+  if (const auto done = std::exchange(unacknowledged_, std::nullopt)) acknowledge(*done);
   while (messages_.empty()) {
     if (stopping_) co_return std::nullopt;
+    come_back();
     co_await message_came_.wait();
   }
   std::optional<user_message> item{std::move(messages_.front())};
@@ -158,13 +164,20 @@ asio::awaitable<void> client_core::refresh(std::shared_ptr<client_core> self) {
     const auto answer = co_await self->request(std::move(fields));
     if (self->line_ != on) co_return;
     ++self->stats_.refreshes;
+    self->failed_refreshes_ = 0;
     self->expect_expiry(answer);
     co_return;
   } catch (...) {
-    // Again in a moment: the connection ends when the token does, and the next one asks for a token, too.
+    // Again, later each time and not all clients at once: the connection ends when the token does, and the
+    // next one asks for a token, too.
   }
   if (self->line_ != on || self->stopping_) co_return;
-  self->fresh_token_->set(deadline_after(self->options_.time->now(), shortest_life));
+  const auto doublings = std::min(self->failed_refreshes_++, 30U);
+  const auto most = std::clamp<std::chrono::nanoseconds>(shortest_life * (std::int64_t{1} << doublings),
+                                                         shortest_life, longest_refresh_pause);
+  const auto drawn = std::chrono::nanoseconds{
+      static_cast<std::int64_t>(self->options_.random() * static_cast<double>(most.count()) / 2)};
+  self->fresh_token_->set(deadline_after(self->options_.time->now(), most / 2 + drawn));
 }
 
 }  // namespace skein::detail

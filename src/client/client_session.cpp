@@ -102,6 +102,12 @@ void client_core::start() {
     line_->late = true;
     asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
   });
+  held_back_ = options_.time->make_alarm(executor_, [this] { say_on(); });
+  acknowledge_again_ = options_.time->make_alarm(executor_, [this] {
+    to_acknowledge_.insert(to_acknowledge_.end(), refused_.begin(), refused_.end());
+    refused_.clear();
+    say_on();
+  });
   fresh_token_ = options_.time->make_alarm(
       executor_, [this] { asio::co_spawn(executor_, refresh(shared_from_this()), asio::detached); });
   asio::co_spawn(executor_, run(shared_from_this()),
@@ -118,6 +124,8 @@ void client_core::stop() {
   end_all_feeds();
   const bool conversing = line_ && line_->socket;
   if (conversing) asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
+  forget_what_was_asked();
+  unsent_.clear();
   for (auto& [id, request] : std::exchange(requests_, {})) {
     lose(*request);
   }
@@ -150,6 +158,8 @@ asio::awaitable<void> client_core::run(std::shared_ptr<client_core> self) {
   self->waker_->cancel();
   self->fresh_token_->cancel();
   self->welcome_limit_->cancel();
+  self->held_back_->cancel();
+  self->acknowledge_again_->cancel();
   self->ended_.notify();
 }
 
@@ -162,12 +172,14 @@ void client_core::set_state(client_state now, std::string_view why) {
   }
 }
 
+std::chrono::nanoseconds client_core::longest_pause(unsigned failures) const {
+  const auto doublings = std::min(failures, 30U);
+  const bool past_it = options_.min_pause.count() > options_.max_pause.count() >> doublings;
+  return past_it ? options_.max_pause : options_.min_pause * (std::int64_t{1} << doublings);
+}
+
 asio::awaitable<void> client_core::pause() {
-  const auto doublings = std::min(failures_in_turn_++, 30U);
-  const auto longest = std::min<std::chrono::nanoseconds>(
-      options_.max_pause, options_.min_pause.count() > options_.max_pause.count() >> doublings
-                              ? options_.max_pause
-                              : options_.min_pause * (std::int64_t{1} << doublings));
+  const auto longest = longest_pause(failures_in_turn_++);
   const auto drawn = std::chrono::nanoseconds{
       static_cast<std::int64_t>(options_.random() * static_cast<double>(longest.count()))};
   const auto wait = std::max(drawn, std::exchange(at_least_, std::chrono::nanoseconds{0}));
@@ -220,7 +232,7 @@ asio::awaitable<client_core::verdict> client_core::converse() {
       if (text_of(*object, "type") == "welcome") on_welcome(*object);
       continue;
     }
-    on_message(std::move(*object));
+    on_message(std::move(*object), std::move(*received));
   }
   const auto& reason = socket->close_reason();
   const auto code = static_cast<unsigned>(reason.code);
@@ -238,11 +250,12 @@ void client_core::lose_connection() {
   welcomed_ = false;
   fresh_token_->cancel();
   welcome_limit_->cancel();
-  for (const auto& each : in_order_) {
-    each->live = false;
-    each->asked.clear();
-    each->again.reset();
-  }
+  held_back_->cancel();
+  acknowledge_again_->cancel();
+  left_some_ = false;
+  failed_refreshes_ = 0;
+  forget_what_was_asked();
+  for (const auto& each : in_order_) each->live = false;
   std::vector<std::shared_ptr<pending_request>> lost;
   std::erase_if(requests_, [&](auto& each) {
     if (each.second->sent) lost.push_back(each.second);
@@ -259,21 +272,18 @@ void client_core::on_welcome(const json::object& hello) {
   welcome_limit_->cancel();
   ++stats_.connections;
   expect_expiry(hello);
-  for (const auto& each : in_order_) ask(each);
-  std::vector<pending_request*> unsent;
-  for (const auto& [id, request] : requests_) {
-    if (!request->sent) unsent.push_back(request.get());
-  }
-  std::ranges::sort(unsent, {}, &pending_request::number);
-  for (auto* const each : unsent) {
-    each->sent = true;
-    send(each->text);
-  }
+  for (const auto& each : in_order_) want(each);
+  say_on();
   set_state(client_state::connected, {});
 }
 
-void client_core::on_message(json::object message) {
+void client_core::on_message(json::object message, skein::message text) {
   const auto type = text_of(message, "type");
+  std::optional<request_error> error;
+  if (type == "error" && !message.contains("channel")) {
+    error = to_error(message);
+    heed(message, *error);
+  }
   if (const auto id = id_of_answer(message); !id.empty()) {
     // Of several with one id the first, as the server answers them.
     if (const auto found = requests_.lower_bound(id); found != requests_.end() && found->first == id) {
@@ -283,7 +293,7 @@ void client_core::on_message(json::object message) {
       finish(*request);
       return;
     }
-    if (answers_a_feed(id, message)) return;
+    if (answers_an_errand(id, message)) return;
     if (id.starts_with(id_prefix_)) return;  // nobody waits for it any more
   }
   if (type == "unsubscribed" && message.contains("code")) {
@@ -291,32 +301,58 @@ void client_core::on_message(json::object message) {
     return;
   }
   if (const std::string channel{text_of(message, "channel")}; !channel.empty()) {
-    if (type != "unsubscribed") on_publication(channel, std::move(message));
+    if (type != "unsubscribed") on_publication(channel, std::move(message), text);
+    return;
+  }
+  if (error) {
+    if (const auto* const id = message.if_contains("id"); id && is_passing(*error))
+      acknowledge_again(*id, *error);
+    tell(*error, {});
     return;
   }
   if (type == "acked" || type == "error" || type == "pong" || type == "refreshed") return;
-  if (messages_.size() >= options_.max_waiting) {
-    // A stored one comes again with the next connection.
-    ++stats_.dropped;
-    return;
-  }
+  on_user_message(std::move(message), std::move(text));
+}
+
+void client_core::on_user_message(json::object message, skein::message text) {
   user_message item;
   if (const auto* const id = message.if_contains("message_id")) {
     boost::system::error_code ec;
     const auto number = id->to_number<stored_id>(ec);
     if (!ec) item.id = number;
   }
-  if (item.id && !seen_.add(*item.id)) {
-    // It was taken before, but the server has not heard of it.
+  if (item.id && acknowledged_.has(*item.id)) {
+    // It was done with, but the server has not heard of it.
     ++stats_.repeats;
-    const bool waits = std::ranges::find(messages_, item.id, &user_message::id) != messages_.end();
-    if (options_.acknowledge && !waits && item.id != unacknowledged_)
-      send(json::serialize(json::object{{"type", "ack"}, {"id", *item.id}}));
+    acknowledge(*item.id);
+    return;
+  }
+  if (item.id) {
+    // One that still waits goes behind what came again before it: they are in order.
+    stats_.repeats += std::erase_if(messages_, [&](const auto& each) { return each.id == item.id; });
+  }
+  if (messages_.size() >= options_.max_waiting || (item.id && left_some_)) {
+    drop(item);
     return;
   }
   item.data = std::move(message);
+  item.text = std::move(text);
   messages_.push_back(std::move(item));
   message_came_.notify();
+}
+
+void client_core::drop(const user_message& item) {
+  ++stats_.dropped;
+  if (item.id) left_some_ = true;
+  if (std::exchange(told_full_, true)) return;
+  tell({"buffer_full", "messages are not taken in time"}, {});
+}
+
+// What was left on the server comes with a connection.
+void client_core::come_back() {
+  told_full_ = false;
+  if (!welcomed_ || !left_some_ || std::exchange(line_->over, true)) return;
+  asio::co_spawn(executor_, say_goodbye(line_->socket), asio::detached);
 }
 
 }  // namespace skein::detail

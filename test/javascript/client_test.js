@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { Client, Gap, SkeinError } from "../../src/http/web/skein.js";
+import { Client, Gap, PresenceChange, SkeinError } from "../../src/http/web/skein.js";
 import { Stage, settle, taker } from "./stage.js";
 
 const news = (offset, epoch = "e") => ({ n: offset, channel: "news", epoch, offset });
@@ -169,6 +169,10 @@ describe("connecting", () => {
 
   it("options that are not allowed are refused", () => {
     assert.throws(() => new Client("ws://x", { WebSocket: class {}, tokenPlace: "cookie" }), TypeError);
+    assert.throws(() => new Client("ws://x", { WebSocket: class {}, bufferSize: 0 }), TypeError);
+    const { client } = new Stage();
+    assert.throws(() => client.subscribe("news", { bufferSize: 0 }), TypeError);
+    client.close();
     const kept = globalThis.WebSocket;
     delete globalThis.WebSocket;
     try {
@@ -237,6 +241,28 @@ describe("subscriptions", () => {
     assert.deepEqual(gaps, [2]);
   });
 
+  it("tell what the server has left out", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = taker(await f.follows("news", { epoch: "e", offset: 5 }));
+    const all = taker(await f.follows("*"));
+    const words = async (reader) =>
+      (await reader.taken()).map((item) => (item instanceof Gap ? `${item.missing} of ${item.channel} up to ${item.epoch}${item.offset}` : item.n));
+    await f.says(news(6), news(9), news(10));
+    assert.deepEqual(await words(mine), [6, "2 of news up to e8", 9, 10]);
+    assert.deepEqual(await words(all), [6, "2 of news up to e8", 9, 10]);
+    await f.goes();
+    await f.advance(200);
+    await f.welcome();
+    const [one, two] = f.heard();
+    await f.says({ type: "subscribed", id: one.id, channel: "news", epoch: "e", offset: 12, recovered: true });
+    await f.says({ type: "subscribed", id: two.id, channel: "*" });
+    await f.says(news(11), news(12), news(14), news(3, "f"));
+    assert.deepEqual(await words(mine), [11, 12, "1 of news up to e13", 14, 3]);
+    // The first gap is the lost connection's; nobody knows of what.
+    assert.deepEqual(await words(all), ["undefined of * up to undefinedundefined", 11, 12, "1 of news up to e13", 14, 3]);
+  });
+
   it("begin where a position says, and tell if that is gone", async () => {
     const f = new Stage();
     await f.welcome();
@@ -247,6 +273,57 @@ describe("subscriptions", () => {
     assert.deepEqual(await taker(mine).taken(), [news(4)]);
     const gone = await f.follows("old", { epoch: "g", offset: 1, recovered: false }, { recover: { epoch: "x", offset: 9 } });
     assert.ok((await taker(gone).taken())[0] instanceof Gap);
+  });
+
+  it("that have taken nothing stand where they began", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = f.client.subscribe("news");
+    let at;
+    mine.on("subscribed", () => (at = mine.position));
+    await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 5 });
+    assert.deepEqual(at, { epoch: "e", offset: 5 });
+    await f.says(news(6));
+    assert.deepEqual(mine.position, { epoch: "e", offset: 5 });
+    const later = f.client.subscribe("news");
+    assert.deepEqual(later.position, { epoch: "e", offset: 6 });
+    const plain = await f.follows("plain");
+    assert.equal(plain.position, undefined);
+  });
+
+  it("that come later with another position than the first has reached begin with a gap", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.follows("news", { epoch: "e", offset: 5 });
+    await f.says(news(6));
+    const same = f.client.subscribe("news", { recover: { epoch: "e", offset: 6 } });
+    const other = f.client.subscribe("news", { recover: { epoch: "e", offset: 2 } });
+    const gaps = [];
+    const got = [];
+    other.on("gap", (gap) => gaps.push(gap.offset));
+    other.on("message", (m) => got.push(m.n));
+    await f.says(news(7));
+    assert.deepEqual([gaps, got], [[6], [7]]);
+    assert.deepEqual(await taker(same).taken(), [news(7)]);
+    assert.deepEqual(f.heard(), []);
+  });
+
+  it("tell who comes and goes apart from what is published", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const change = { type: "presence_change", channel: "room", count: 1, joined: [{ connection: "1" }], left: [] };
+    const said = { type: "said", channel: "room" };
+    const mine = await f.follows("room");
+    const heard = [];
+    await f.says(change, said, change);
+    const iterator = mine[Symbol.asyncIterator]();
+    const { value } = await iterator.next();
+    assert.ok(value instanceof PresenceChange);
+    assert.deepEqual({ ...value }, change);
+    mine.on("message", (m) => heard.push(m.type));
+    mine.on("presence", (m) => heard.push(m.count));
+    await f.says(change, said);
+    assert.deepEqual(heard, ["said", 1, 1, "said"]);
   });
 
   it("carry info, and are told of the server's answer", async () => {
@@ -269,6 +346,29 @@ describe("subscriptions", () => {
     await f.says(...all.map((channel) => ({ channel })));
     assert.deepEqual((await one.taken()).map((m) => m.channel), ["market.AAPL", "market.MSFT"]);
     assert.deepEqual((await rest.taken()).map((m) => m.channel), ["market.AAPL", "market.AAPL.x", "market.MSFT"]);
+  });
+
+  it("of patterns get nothing twice that is recovered for another", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const all = taker(await f.follows("*"));
+    await f.says(news(5), news(6), { channel: "other", epoch: "o", offset: 1 });
+    const one = taker(await f.follows("news", { epoch: "e", offset: 6, recovered: true }, { recover: { epoch: "e", offset: 3 } }));
+    await f.says(news(4), news(5), news(6), news(7), news(1, "f"));
+    assert.deepEqual((await all.taken()).map((m) => m.offset), [5, 6, 1, 7, 1]);
+    assert.deepEqual((await one.taken()).map((m) => m.offset), [4, 5, 6, 7, 1]);
+  });
+
+  it("of patterns remember so many topics and no more", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const got = [];
+    (await f.follows("t.*")).on("message", (m) => got.push(m.channel));
+    const price = (n) => ({ channel: `t.${n}`, epoch: "e", offset: 7 });
+    await f.says(...Array.from({ length: 4097 }, (_, n) => price(n)));
+    assert.equal(got.splice(0).length, 4097);
+    await f.says(price(1), price(4096), price(0));
+    assert.deepEqual(got, ["t.0"]);
   });
 
   it("to one channel share the server's, and the last one ends it", async () => {
@@ -327,17 +427,50 @@ describe("subscriptions", () => {
     assert.deepEqual(f.heard(), []);
   });
 
-  it("ask again when they may", async () => {
-    const f = new Stage();
+  it("ask again when they may, and tell of it", async () => {
+    const f = new Stage({ random: () => 0 });
     await f.welcome();
+    const errors = [];
+    f.client.on("error", ({ code, channel }) => errors.push([code, channel]));
     const mine = f.client.subscribe("news");
-    await f.answers({ type: "error", code: "too_many_requests", message: "slowly", retry_after_ms: 500 });
+    await f.answers({ type: "error", code: "rate_limited", message: "slowly", retry_after_ms: 500 });
+    assert.deepEqual(errors, [["rate_limited", "news"]]);
     await f.advance(499);
     assert.deepEqual(f.heard(), []);
     await f.advance(1);
     await f.answers({ type: "subscribed", channel: "news" });
     assert.ok(mine.live);
   });
+
+  for (const code of ["internal_error", "store_unavailable", "store_full", "keys_unavailable"]) {
+    it(`that fail with ${code} are asked for again, later each time, and recover`, async () => {
+      const f = new Stage();
+      await f.welcome();
+      const errors = [];
+      f.client.on("error", (error) => errors.push(error.code));
+      const mine = f.client.subscribe("news", { recover: { epoch: "e", offset: 1 } });
+      for (const pause of [200, 400, 800]) {
+        await f.answers({ type: "error", code, message: "" });
+        await f.advance(pause - 1);
+        assert.deepEqual(f.heard(), []);
+        await f.advance(1);
+      }
+      const asked = await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 1, recovered: true });
+      assert.deepEqual(asked.recover, { epoch: "e", offset: 1 });
+      await f.says(news(2), { type: "unsubscribed", channel: "news", code });
+      assert.ok(!mine.live);
+      await f.advance(200);
+      const again = await f.answers({ type: "subscribed", channel: "news", epoch: "e", offset: 3, recovered: true });
+      assert.deepEqual(again.recover, { epoch: "e", offset: 2 });
+      await f.says(news(3));
+      assert.deepEqual(await taker(mine).taken(), [news(2), news(3)]);
+      assert.deepEqual(errors, [code, code, code, code]);
+      await f.says({ type: "unsubscribed", channel: "news", code });
+      mine.unsubscribe();
+      await f.advance(60_000);
+      assert.deepEqual(f.heard(), []);
+    });
+  }
 
   for (const most of [1, 2, 3]) {
     it(`a reader that is too slow loses the oldest of more than ${most}, and is told`, async () => {
@@ -370,6 +503,226 @@ describe("subscriptions", () => {
     await f.says(news(3));
     assert.deepEqual(got, [1, 2]);
     assert.deepEqual(await taker(mine).taken(), [news(3)]);
+  });
+
+  it("give a listener what came before it, in order, and a gap once", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const mine = await f.follows("news", { epoch: "e", offset: 0 }, { bufferSize: 2 });
+    const got = [];
+    await f.says(news(1), news(2), news(3));
+    mine.on("gap", (gap) => got.push(`gap ${gap.offset}`));
+    const stop = mine.on("message", (m) => {
+      got.push(m.n);
+      if (m.n === 3) stop();
+    });
+    await f.says(news(4));
+    assert.deepEqual(got, ["gap 1", 2, 3]);
+    assert.deepEqual((await mine[Symbol.asyncIterator]().next()).value, news(4));
+    mine.on("gap", () => got.push("heard"));
+    await f.says(news(5), news(6), news(7));
+    mine.on("message", (m) => got.push(m.n));
+    await settle();
+    assert.deepEqual(got, ["gap 1", 2, 3, "gap 5", "heard", 6, 7]);
+    assert.deepEqual(mine.position, { epoch: "e", offset: 7 });
+  });
+});
+
+// A server that takes so many messages a second after a burst, and closes at the third that is too many.
+class Limited {
+  refused = 0;
+  closed = 0;
+  #offences = 0;
+  #calmAt = 0;
+  #filledAt = 0;
+  #tokens;
+
+  constructor(stage, rate, burst, { ids }) {
+    Object.assign(this, { stage, rate, burst, ids, now: 0 });
+    this.#tokens = burst;
+  }
+
+  async run(ms, each = 5) {
+    for (const end = this.now + ms; this.now < end; ) {
+      await this.stage.advance(each);
+      this.now += each;
+      if (this.stage.client.state === "connecting") {
+        this.#tokens = this.burst;
+        this.#offences = 0;
+        await this.stage.welcome();
+      }
+      for (const asked of this.stage.heard()) {
+        if (this.stage.client.state !== "connected") break;
+        await this.#take(asked);
+      }
+    }
+  }
+
+  async #take({ type, id, channel }) {
+    this.#tokens = Math.min(this.burst, this.#tokens + ((this.now - this.#filledAt) * this.rate) / 1000);
+    this.#filledAt = this.now;
+    if (this.#tokens >= 1) {
+      this.#tokens--;
+      return this.stage.says({ type: type === "subscribe" ? "subscribed" : "pong", id, channel });
+    }
+    this.refused++;
+    if (this.now >= this.#calmAt) this.#offences = 0;
+    this.#calmAt = this.now + Math.max(1000, (this.burst * 1000) / this.rate);
+    if (++this.#offences >= 3) {
+      this.closed++;
+      return this.stage.goes(1008, "too many messages");
+    }
+    const wait = Math.ceil(((1 - this.#tokens) * 1000) / this.rate);
+    return this.stage.says({ type: "error", code: "rate_limited", retry_after_ms: wait, ...(this.ids ? { id } : {}) });
+  }
+}
+
+describe("many subscriptions", () => {
+  const subscribe = (f, n) => Array.from({ length: n }, (_, i) => f.client.subscribe(`c${i}`));
+  const confirm = async (f, asked) => {
+    for (const { id, channel } of asked) await f.says({ type: "subscribed", id, channel });
+  };
+
+  it("are not asked for all at once", async () => {
+    const f = new Stage();
+    const all = subscribe(f, 1000);
+    await f.welcome();
+    let most = 0;
+    let turns = 0;
+    for (let asked = f.heard(); asked.length; asked = f.heard(), turns++) {
+      most = Math.max(most, asked.length);
+      await confirm(f, asked);
+    }
+    assert.ok(all.every((each) => each.live));
+    assert.ok(most <= 16);
+    assert.ok(turns < 200, `${turns} turns`);
+  });
+
+  for (const ids of [true, false]) {
+    for (const [rate, burst, n, closed] of [
+      [10, 20, 22, 0],
+      [10, 20, 40, 0],
+      [100, 40, 100, 0],
+      [5, 5, 20, 1],
+    ]) {
+      it(`all begin where ${rate} messages a second are taken after ${burst}, ${ids ? "with" : "without"} ids in the refusals`, async () => {
+        let seed = 7;
+        const f = new Stage({ random: () => (seed = (seed * 16807) % 2147483647) / 2147483647 });
+        const all = subscribe(f, n);
+        const server = new Limited(f, rate, burst, { ids });
+        await server.run(20_000);
+        assert.equal(all.filter((each) => each.live).length, n);
+        assert.ok(server.closed <= closed, `closed ${server.closed} times, ${server.refused} refused`);
+      });
+    }
+  }
+
+  it("leave what else is said its turn", async () => {
+    const f = new Stage({ random: () => 0 });
+    await f.welcome();
+    subscribe(f, 20);
+    const [first, ...others] = f.heard();
+    await confirm(f, others);
+    await f.says({ type: "error", code: "rate_limited", id: first.id, retry_after_ms: 100 });
+    const pong = f.client.ping();
+    await f.says({ type: "alert", message_id: 1 }, { type: "alert", message_id: 2 }, { type: "note" });
+    const mail = f.client.messages();
+    for (let i = 0; i < 3; i++) await mail.next();
+    await f.advance(99);
+    assert.deepEqual(f.heard(), []);
+    const said = [];
+    for (let i = 0; i < 100 && said.length < 4; i++) {
+      await f.advance(100);
+      const now = f.heard();
+      assert.ok(now.length <= 1);
+      said.push(...now);
+      for (const { type, id, channel } of now) await f.says({ type: type === "subscribe" ? "subscribed" : "pong", id, channel });
+    }
+    await pong;
+    assert.deepEqual(said.map((each) => each.type).sort(), ["ack", "ping", "subscribe", "subscribe"]);
+    assert.deepEqual(said.find((each) => each.type === "ack").id, [1, 2]);
+  });
+
+  it("that are never answered are asked for again, and a late answer counts once", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const errors = [];
+    f.client.on("error", ({ code, channel }) => errors.push([code, channel]));
+    const mine = f.client.subscribe("news");
+    const reader = taker(mine);
+    const [first] = f.heard();
+    await f.advance(9_999);
+    assert.deepEqual(f.heard(), []);
+    await f.advance(1);
+    const [second] = f.heard();
+    assert.deepEqual([second.type, second.channel], ["subscribe", "news"]);
+    assert.deepEqual(errors, [["timed_out", "news"]]);
+    await f.says({ type: "subscribed", id: first.id, channel: "news", epoch: "e", offset: 1 });
+    await f.says(news(2));
+    await f.says({ type: "subscribed", id: second.id, channel: "news", epoch: "e", offset: 2, already: true });
+    await f.says(news(3));
+    assert.deepEqual(await reader.taken(), [news(2), news(3)]);
+    await f.advance(60_000);
+    assert.deepEqual(f.heard(), []);
+    assert.equal(f.timers, 0);
+  });
+
+  it("that end are not begun again before the server has heard of it", async () => {
+    const f = new Stage({ random: () => 0 });
+    await f.welcome();
+    (await f.follows("news")).unsubscribe();
+    const again = f.client.subscribe("news");
+    const left = await f.answers({ type: "error", code: "rate_limited", retry_after_ms: 300 });
+    assert.equal(left.type, "unsubscribe");
+    await f.advance(300);
+    assert.equal((await f.answers({ type: "unsubscribed", channel: "news" })).type, "unsubscribe");
+    await f.advance(600);
+    assert.equal((await f.answers({ type: "subscribed", channel: "news" })).type, "subscribe");
+    assert.ok(again.live);
+    // What was never asked for needs no end.
+    const late = new Stage();
+    const never = late.client.subscribe("news");
+    subscribe(late, 20);
+    await late.welcome();
+    const queued = late.client.subscribe("other");
+    queued.unsubscribe();
+    never.unsubscribe();
+    await confirm(late, late.heard());
+    assert.deepEqual(late.heard().map((each) => [each.type, each.channel]), [["subscribe", "c15"]]);
+  });
+
+  it("do not keep a token from being renewed", async () => {
+    let n = 0;
+    const f = new Stage({ token: () => `t${++n}` });
+    await f.welcome({ expires_in_ms: 10_000 });
+    f.client.subscribe("news");
+    await f.answers({ type: "error", code: "rate_limited", retry_after_ms: 3_600_000 });
+    await f.advance(8_000);
+    assert.equal(f.heard()[0].type, "refresh");
+  });
+
+  it("are not held back by an acknowledgement that was refused", async () => {
+    const f = new Stage({ random: () => 0 });
+    await f.welcome();
+    f.client.on("message", () => {});
+    await f.says({ type: "alert", message_id: 7 });
+    f.heard();
+    await f.says({ type: "error", code: "rate_limited", retry_after_ms: 100 });
+    f.client.subscribe("news");
+    await f.says({ type: "error", id: 7, code: "store_unavailable" });
+    await f.advance(100);
+    assert.deepEqual(f.heard().map((each) => each.type), ["subscribe"]);
+  });
+
+  it("an acknowledgement that was refused is made again", async () => {
+    const f = new Stage();
+    await f.welcome();
+    f.client.on("message", () => {});
+    await f.says({ type: "alert", message_id: 7 });
+    await f.answers({ type: "error", id: 7, code: "store_unavailable" });
+    assert.deepEqual(f.heard(), []);
+    await f.advance(2_000);
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 7 }]);
   });
 });
 
@@ -559,6 +912,17 @@ describe("messages of the user", () => {
     assert.deepEqual(f.heard(), [{ type: "ack", id: 12 }]);
   });
 
+  it("that came before the first listener go to it, and are acknowledged", async () => {
+    const f = new Stage();
+    await f.welcome();
+    await f.says(alert(1), alert(2));
+    const got = [];
+    f.client.on("message", (m) => got.push(m.n));
+    await f.says(alert(3));
+    assert.deepEqual(got, [1, 2, 3]);
+    assert.deepEqual(f.heard().map((each) => each.id), [11, 12, 13]);
+  });
+
   it("come again if a listener fails", async () => {
     const f = new Stage();
     await f.welcome();
@@ -572,6 +936,87 @@ describe("messages of the user", () => {
     assert.equal(said.length, 2);
     assert.deepEqual(f.heard(), []);
     await f.says(alert(1));
+    assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
+  });
+
+  it("that nobody acknowledged are handed out again when they come again", async () => {
+    const f = new Stage();
+    const again = async (...messages) => {
+      await f.goes();
+      await f.advance(20_000);
+      await f.welcome();
+      await f.says(...messages);
+    };
+    await f.welcome();
+    await f.says(alert(1), alert(2), alert(3));
+    const got = [];
+    await assert.rejects(async () => {
+      for await (const m of f.client.messages()) {
+        got.push(m.n);
+        if (m.n === 2) throw new Error("mine");
+      }
+    });
+    await again(alert(2), alert(3));
+    for await (const m of f.client.messages()) {
+      got.push(m.n);
+      if (m.n === 2) break;
+    }
+    await again(alert(2), alert(3));
+    const reader = taker(f.client.messages());
+    got.push(...(await reader.taken()).map((m) => m.n));
+    assert.deepEqual(got, [1, 2, 2, 2, 3]);
+    assert.deepEqual(f.heard().map((each) => each.id), [12, 13]);
+    await again(alert(2), alert(3));
+    assert.deepEqual(f.heard().map((each) => each.id), [12, 13]);
+    assert.deepEqual(await reader.taken(), []);
+  });
+
+  it("acknowledged by hand come again until they are", async () => {
+    const f = new Stage({ acknowledge: false });
+    await f.welcome();
+    const got = [];
+    f.client.on("message", (m) => {
+      got.push(m.n);
+      if (got.length === 1) throw new Error("mine");
+    });
+    await quiet(() => f.says(alert(1)));
+    await f.says(alert(1));
+    assert.deepEqual(got, [1, 1]);
+    const lost = fails(f.client.ack(11), "connection_lost");
+    await f.goes();
+    await lost;
+    await f.advance(200);
+    await f.welcome();
+    await f.says(alert(1));
+    assert.deepEqual(got, [1, 1, 1]);
+    const done = f.client.ack(11);
+    await f.says({ type: "acked", id: 11 });
+    await done;
+    await f.says(alert(1));
+    assert.deepEqual(got, [1, 1, 1]);
+  });
+
+  it("that come again while a listener is at them are its affair, and its failure's", async () => {
+    const f = new Stage();
+    await f.welcome();
+    const got = [];
+    const ends = [];
+    f.client.on("message", (m) => {
+      got.push(m.n);
+      return new Promise((resolve, reject) => ends.push({ resolve, reject }));
+    });
+    await f.says(alert(1));
+    await f.says(alert(1));
+    assert.deepEqual(got, [1]);
+    await quiet(async () => {
+      ends[0].reject(new Error("mine"));
+      await settle();
+    });
+    assert.deepEqual(got, [1, 1]);
+    await f.says(alert(1));
+    ends[1].resolve();
+    await settle();
+    assert.deepEqual(got, [1, 1]);
     assert.deepEqual(f.heard(), [{ type: "ack", id: 11 }]);
   });
 
@@ -605,15 +1050,39 @@ describe("messages of the user", () => {
     await refused;
   });
 
-  it("past the bound are not taken, and come again", async () => {
+  it("past the bound are not taken, are counted, and come again in their order", async () => {
+    const f = new Stage({ bufferSize: 1 });
+    await f.welcome();
+    const errors = [];
+    f.client.on("error", (error) => errors.push(error.code));
+    await f.says(alert(1), alert(2), { type: "note" });
+    const mail = f.client.messages();
+    assert.equal((await mail.next()).value.n, 1);
+    await f.says(alert(3)); // must not overtake the second
+    assert.equal(f.client.dropped, 3);
+    assert.deepEqual(errors, ["buffer_full"]);
+    const second = mail.next();
+    await f.advance(200);
+    assert.equal(f.sockets.length, 2);
+    await f.welcome();
+    await f.says(alert(2), alert(3));
+    assert.equal((await second).value.n, 2);
+    const third = mail.next();
+    await f.says(alert(3));
+    assert.equal((await third).value.n, 3);
+    assert.equal(f.sockets.length, 2);
+  });
+
+  it("that were left on the server are fetched when somebody listens", async () => {
     const f = new Stage({ bufferSize: 1 });
     await f.welcome();
     await f.says(alert(1), alert(2));
-    const mail = f.client.messages();
-    assert.equal((await mail.next()).value.n, 1);
-    const second = mail.next();
-    await f.says(alert(2));
-    assert.equal((await second).value.n, 2);
+    const got = [];
+    f.client.on("message", (m) => got.push(m.n));
+    await f.advance(200);
+    await f.welcome();
+    await f.says(alert(2), alert(3));
+    assert.deepEqual(got, [1, 2, 3]);
   });
 });
 
@@ -660,6 +1129,26 @@ describe("tokens", () => {
     await f.welcome();
     await f.advance(3_600_000);
     assert.equal(f.sockets.length, 2);
+  });
+
+  it("that cannot be renewed are asked for again, later each time", async () => {
+    let n = 0;
+    const f = new Stage({
+      token: async () => {
+        if (++n > 1) throw new Error("the directory is down");
+        return "t";
+      },
+    });
+    await f.welcome({ expires_in_ms: 100_000 });
+    await f.advance(80_000);
+    assert.equal(n, 2);
+    let expected = 2;
+    for (const pause of [1, 2, 4, 8, 16, 20, 20]) {
+      await f.advance(pause * 1000 - 1);
+      assert.equal(n, expected);
+      await f.advance(1);
+      assert.equal(n, ++expected);
+    }
   });
 
   it("that live longer than a timer can run are renewed when that has passed, and not at once", async () => {
@@ -716,6 +1205,27 @@ describe("silence", () => {
     assert.equal(f.client.state, "waiting");
     await f.advance(200);
     assert.equal(f.sockets.length, 2);
+  });
+
+  it("does not end a connection of a page whose timers run late", async () => {
+    const f = new Stage();
+    await f.welcome({ ping_ms: 25_000 });
+    for (let minute = 0; minute < 10; minute++) {
+      await f.sleep(60_000);
+      const [ping] = f.heard();
+      if (ping) await f.says({ type: "pong", id: ping.id });
+    }
+    assert.equal(f.client.state, "connected");
+    // The answer to a ping was there before the page woke, and is told after the timer.
+    await f.sleep(60_000);
+    assert.equal(f.heard().length, 1);
+    await f.sleep(3_600_000);
+    await f.says({ type: "pong", id: "p" });
+    await f.advance(20_000);
+    assert.equal(f.sockets.length, 1);
+    // It is found out all the same that nobody is there.
+    for (let minute = 0; minute < 4; minute++) await f.sleep(60_000);
+    assert.ok(f.states.includes("waiting: nothing was heard of the server"));
   });
 
   it("is no matter where the server does not ping", async () => {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a test of the JavaScript client: run.sh SCRIPT [ARGUMENT...]. Exits with 77, which ctest takes for "skipped", if there is
-# no Node, or no module ws for a script that needs one.
+# no Node, or not what a script needs beside it: the module ws, TypeScript, npm.
 set -eu
 here=${0%/*}
 script=$1
@@ -16,6 +16,7 @@ NODE_PATH=${NODE_PATH:+$NODE_PATH:}/usr/share/nodejs
 export NODE_PATH
 case $script in
   client_test.js) exec node --test "$here/$script" ;;
+  types_test.js | package_test.js) exec node "$here/$script" ;;
 esac
 node -e 'require("ws")' 2>/dev/null || skip "no Node with the module ws (Debian: node-ws)"
 exec node "$here/$script" "$@"

@@ -94,5 +94,23 @@ async function everything_else() {
   }
 }
 
+/** More subscriptions than the server takes messages: all of them begin, and the connection holds. */
+async function keeps_the_pace() {
+  const server = await new Server(program, ["--examples=false", "--topic", "news.* history=10", "--message-rate", "20/s:20"]).start();
+  const client = client_of(server);
+  try {
+    let connections = 0;
+    client.on("state", ({ state }) => state === "connected" && connections++);
+    const begun = Array.from({ length: 40 }, (_, i) => new Promise((resolve) => client.subscribe(`news.${i}`).on("subscribed", resolve)));
+    await in_time(Promise.all(begun), "40 subscriptions");
+    assert.equal(connections, 1);
+    console.log("40 subscriptions where 20 messages a second are taken: all of them, on one connection");
+  } finally {
+    client.close();
+    await server.stop();
+  }
+}
+
 await everything_else();
+await keeps_the_pace();
 await nothing_is_lost((i) => (i % 2 ? "SIGTERM" : "SIGKILL"));

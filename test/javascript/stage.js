@@ -78,6 +78,14 @@ export class Stage {
     await settle();
   }
 
+  /** Time passes while no timer runs; what is due by then runs at the end. */
+  async sleep(ms) {
+    this.#now += ms;
+    const due = [...this.#timers].filter(([, t]) => t.at <= this.#now).sort(([a, x], [b, y]) => x.at - y.at || a - b);
+    for (const [timer, { call }] of due) if (this.#timers.delete(timer)) call();
+    await settle();
+  }
+
   async welcome(more) {
     await settle();
     this.socket.onopen?.({});

@@ -14,10 +14,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -113,6 +116,20 @@ class script {
     answers(R"({"type":"subscribed","channel":")" + channel + "\"" + position + "}");
     return mine;
   }
+  /// Answers a request as a server does that has nothing against it.
+  void confirm(const json::object& asked) {
+    const auto& type = asked.at("type").as_string();
+    json::object answer{{"type", type == "subscribe" ? "subscribed" : "pong"}, {"id", asked.at("id")}};
+    if (type == "ack") answer["type"] = "acked";
+    if (const auto* const channel = asked.if_contains("channel")) answer["channel"] = *channel;
+    says(json::serialize(answer));
+  }
+  std::vector<client_subscription> subscribe_to(std::size_t count) {
+    std::vector<client_subscription> all;
+    for (std::size_t i = 0; i < count; ++i) all.push_back(client->subscribe("c" + std::to_string(i)));
+    settle();
+    return all;
+  }
   template <class T>
   struct result {
     std::optional<T> value;
@@ -158,7 +175,9 @@ class script {
         return all;
       }
       const auto& item = **got->value;
-      all.push_back(item.gap ? "gap at " + item.position.epoch + std::to_string(item.position.offset)
+      const auto missing = item.missing == 0 ? "" : "of " + std::to_string(item.missing) + " ";
+      all.push_back(item.gap ? "gap " + missing + "at " + item.position.epoch +
+                                   std::to_string(item.position.offset)
                              : json::serialize(item.data));
     }
   }
@@ -175,6 +194,59 @@ class script {
   bool left_ = false;
   std::map<mock_websocket*, std::size_t> looked_;
   std::map<client_subscription*, std::shared_ptr<result<std::optional<feed_item>>>> next_;
+};
+
+/// A server that takes so many messages a second after a burst, and closes at the third that is too many.
+class limited {
+ public:
+  limited(script& client, unsigned rate, unsigned burst, bool ids)
+      : client_(client), rate_(rate), burst_(burst), ids_(ids), tokens_(burst) {}
+
+  unsigned closed = 0;
+
+  void run(std::chrono::milliseconds time) {
+    for (const auto end = now_ + time; now_ < end; now_ += 5ms) {
+      client_.advance(5ms);
+      if (client_.client->state() == client_state::connecting) {
+        tokens_ = burst_;
+        offences_ = 0;
+        client_.welcome();
+      }
+      for (const auto& asked : client_.heard()) {
+        if (client_.client->state() == client_state::connected) take(asked);
+      }
+    }
+  }
+
+ private:
+  void take(const json::object& asked) {
+    tokens_ =
+        std::min<double>(burst_, tokens_ + static_cast<double>((now_ - filled_).count()) * rate_ / 1000);
+    filled_ = now_;
+    if (tokens_ >= 1) {
+      --tokens_;
+      client_.confirm(asked);
+      return;
+    }
+    if (now_ >= calm_) offences_ = 0;
+    calm_ = now_ + std::max(1000ms, std::chrono::milliseconds{burst_ * 1000 / rate_});
+    if (++offences_ >= 3) {
+      ++closed;
+      client_.goes(close_code::policy_violation);
+      return;
+    }
+    json::object answer{{"type", "error"}, {"code", "rate_limited"}};
+    answer["retry_after_ms"] = static_cast<std::int64_t>(std::ceil((1 - tokens_) * 1000 / rate_));
+    if (ids_) answer["id"] = asked.at("id");
+    client_.says(json::serialize(answer));
+  }
+
+  script& client_;
+  const unsigned rate_, burst_;
+  const bool ids_;
+  double tokens_;
+  unsigned offences_ = 0;
+  std::chrono::milliseconds now_{0}, calm_{0}, filled_{0};
 };
 
 using list = std::vector<std::string>;
@@ -330,6 +402,55 @@ TEST_SUITE("client") {
     CHECK(mine.position() == topic_position{"f", 3});
   }
 
+  TEST_CASE("what the server has left out is told") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news", R"(,"epoch":"e","offset":5)");
+    auto all = f.follows("*");
+    for (const int n : {6, 9, 10}) f.says(news(n));
+    CHECK(f.taken(mine) == list{news(6), "gap of 2 at e8", news(9), news(10)});
+    CHECK(f.taken(all) == list{news(6), "gap of 2 at e8", news(9), news(10)});
+    CHECK(f.client->stats().gaps == 2);
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    const auto asked = f.heard();
+    f.says(R"({"type":"subscribed","channel":"news","epoch":"e","offset":12,"recovered":true,"id":)" +
+           json::serialize(asked[0].at("id")) + "}");
+    f.confirm(asked[1]);
+    for (const int n : {11, 12, 14}) f.says(news(n));
+    f.says(news(3, "f"));
+    CHECK(f.taken(mine) == list{news(11), news(12), "gap of 1 at e13", news(14), news(3, "f")});
+    // The first gap is the lost connection's; nobody knows of what.
+    CHECK(f.taken(all) == list{"gap at 0", news(11), news(12), "gap of 1 at e13", news(14), news(3, "f")});
+  }
+
+  TEST_CASE("who comes and goes is told apart from what is published") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("room");
+    f.says(R"({"type":"presence_change","channel":"room","count":1,"joined":[],"left":[]})");
+    f.says(R"({"type":"said","channel":"room"})");
+    const auto first = f.start(mine.next());
+    CHECK((*first->value)->presence);
+    CHECK((*first->value)->data.at("count") == 1);
+    const auto second = f.start(mine.next());
+    CHECK_FALSE((*second->value)->presence);
+    CHECK(f.client->stats().publications == 1);
+  }
+
+  TEST_CASE("what was received is there as it was sent, with its numbers exact") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news");
+    const std::string text = R"({"p":0.30000000000000004, "channel":"news"})";
+    f.says(text);
+    CHECK((*f.start(mine.next())->value)->text.payload() == text);
+    const std::string own = R"({"p":12345678.123456789, "message_id":7})";
+    f.says(own);
+    CHECK((*f.start(f.client->next_message())->value)->text.payload() == own);
+  }
+
   TEST_CASE("a position that was kept is where it begins") {
     script f;
     f.welcome();
@@ -342,6 +463,34 @@ TEST_SUITE("client") {
     CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":3})");
     f.says(news(4));
     CHECK(f.taken(mine) == list{news(4)});
+  }
+
+  TEST_CASE("a subscription that has taken nothing stands where it began") {
+    script f;
+    f.welcome();
+    auto mine = f.follows("news", R"(,"epoch":"e","offset":5)");
+    CHECK(mine.position() == topic_position{"e", 5});
+    f.says(news(6));
+    CHECK(mine.position() == topic_position{"e", 5});
+    CHECK(f.client->subscribe("news").position() == topic_position{"e", 6});
+    CHECK(f.follows("plain").position() == topic_position{});
+  }
+
+  TEST_CASE(
+      "a subscription that comes later with another position than the first has reached begins with a gap") {
+    script f;
+    f.welcome();
+    auto first = f.follows("news", R"(,"epoch":"e","offset":5)");
+    f.says(news(6));
+    subscribe_options how;
+    how.since = topic_position{"e", 6};
+    auto same = f.client->subscribe("news", how);
+    how.since->offset = 2;
+    auto other = f.client->subscribe("news", how);
+    f.says(news(7));
+    CHECK(f.heard().empty());
+    CHECK(f.taken(same) == list{news(7)});
+    CHECK(f.taken(other) == list{"gap at e6", news(7)});
   }
 
   TEST_CASE("a position that is gone is told of, even the first time") {
@@ -364,6 +513,35 @@ TEST_SUITE("client") {
     auto exact = f.follows("market.AAPL");
     f.says(R"({"p":4,"channel":"market.AAPL"})");
     CHECK(f.client->stats().publications == 3);
+  }
+
+  TEST_CASE("a pattern gets nothing twice that is recovered for another subscription") {
+    script f;
+    f.welcome();
+    auto all = f.follows("*");
+    for (const auto& each : {news(5), news(6)}) f.says(each);
+    subscribe_options how;
+    how.since = topic_position{"e", 3};
+    auto one = f.follows("news", R"(,"epoch":"e","offset":6,"recovered":true)", how);
+    for (const auto& each : {news(4), news(5), news(6), news(7), news(1, "f")}) f.says(each);
+    CHECK(f.taken(all) == list{news(5), news(6), news(7), news(1, "f")});
+    CHECK(f.taken(one) == list{news(4), news(5), news(6), news(7), news(1, "f")});
+    CHECK(f.client->stats().repeats == 3);
+  }
+
+  TEST_CASE("a pattern remembers so many topics and no more") {
+    script f;
+    f.welcome();
+    auto all = f.follows("t.*");
+    const auto price = [](int n) {
+      return R"({"channel":"t.)" + std::to_string(n) + R"(","epoch":"e","offset":7})";
+    };
+    for (int n = 0; n <= 4096; ++n) f.server().peer_sends(message::text(price(n)));
+    f.settle();
+    CHECK(f.client->stats().repeats == 0);
+    for (const int n : {1, 4096, 0}) f.says(price(n));
+    CHECK(f.client->stats().repeats == 2);
+    CHECK(f.taken(all).back() == price(0));
   }
 
   TEST_CASE("two subscriptions to a channel share the server's, and the last one ends it") {
@@ -409,17 +587,201 @@ TEST_SUITE("client") {
     CHECK(f.heard().empty());
   }
 
-  TEST_CASE("too many requests: it asks again when it may") {
-    script f;
+  TEST_CASE("too many requests: it asks again when it may, and tells of it") {
+    list errors;
+    script f{[&](client_options& options) {
+      options.random = [] { return 0.0; };
+      options.on_error = [&](const request_error& error, std::string_view channel) {
+        errors.push_back(error.code + " " + std::string{channel});
+      };
+    }};
     f.welcome();
     auto mine = f.client->subscribe("news");
     f.settle();
-    f.answers(R"({"type":"error","code":"too_many_requests","message":"slowly","retry_after_ms":500})");
+    f.answers(R"({"type":"error","code":"rate_limited","message":"slowly","retry_after_ms":500})");
+    CHECK(errors == list{"rate_limited news"});
     f.advance(499ms);
     CHECK(f.heard().empty());
     f.advance(1ms);
     f.answers(R"({"type":"subscribed","channel":"news"})");
     CHECK(mine.is_live());
+    f.says(R"({"type":"error","code":"rate_limited","message":"slowly","retry_after_ms":500})");
+    CHECK(errors == list{"rate_limited news", "rate_limited "});
+  }
+
+  TEST_CASE("what the server cannot do now is asked for again, later each time, and recovers") {
+    for (const std::string code : {"internal_error", "store_unavailable", "store_full", "keys_unavailable"}) {
+      INFO(code);
+      int errors = 0;
+      script f{[&](client_options& options) {
+        options.on_error = [&](const request_error&, std::string_view) { ++errors; };
+      }};
+      f.welcome();
+      subscribe_options how;
+      how.since = topic_position{"e", 1};
+      auto mine = f.client->subscribe("news", how);
+      f.settle();
+      for (const auto pause : {200ms, 400ms, 800ms}) {
+        f.answers(R"({"type":"error","code":")" + code + R"(","message":""})");
+        f.advance(pause - 1ms);
+        CHECK(f.heard().empty());
+        f.advance(1ms);
+      }
+      auto asked =
+          f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":1,"recovered":true})");
+      CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":1})");
+      f.says(news(2));
+      f.says(R"({"type":"unsubscribed","channel":"news","code":")" + code + R"("})");
+      CHECK_FALSE(mine.is_live());
+      f.advance(200ms);
+      asked = f.answers(R"({"type":"subscribed","channel":"news","epoch":"e","offset":3,"recovered":true})");
+      CHECK(json::serialize(asked.at("recover")) == R"({"epoch":"e","offset":2})");
+      f.says(news(3));
+      CHECK(f.taken(mine) == list{news(2), news(3)});
+      CHECK(errors == 4);
+    }
+  }
+
+  TEST_CASE("many subscriptions are not asked for all at once") {
+    script f;
+    auto all = f.subscribe_to(1000);
+    f.welcome();
+    std::size_t turns = 0;
+    for (auto asked = f.heard(); !asked.empty(); asked = f.heard(), ++turns) {
+      CHECK(asked.size() <= 16);
+      for (const auto& each : asked) f.confirm(each);
+    }
+    CHECK(std::ranges::all_of(all, &client_subscription::is_live));
+    CHECK(turns < 200);
+  }
+
+  TEST_CASE("all subscriptions begin where the server limits messages") {
+    struct limits {
+      unsigned rate, burst, count, closed;
+    };
+    for (const bool ids : {true, false}) {
+      for (const auto& [rate, burst, count, closed] :
+           {limits{10, 20, 22, 0}, limits{10, 20, 40, 0}, limits{100, 40, 100, 0}, limits{5, 5, 20, 1}}) {
+        CAPTURE(ids);
+        CAPTURE(rate);
+        CAPTURE(count);
+        std::mt19937 engine{7};
+        script f{[&](client_options& options) {
+          options.random = [&] { return std::uniform_real_distribution<double>{0.0, 1.0}(engine); };
+        }};
+        auto all = f.subscribe_to(count);
+        limited server{f, rate, burst, ids};
+        server.run(20s);
+        CHECK(std::ranges::all_of(all, &client_subscription::is_live));
+        CHECK(server.closed <= closed);
+      }
+    }
+  }
+
+  TEST_CASE("when little can be said, everything has its turn") {
+    script f{[](client_options& options) { options.random = [] { return 0.0; }; }};
+    f.welcome();
+    auto all = f.subscribe_to(20);
+    const auto asked = f.heard();
+    for (std::size_t i = 1; i < asked.size(); ++i) f.confirm(asked[i]);
+    f.says(R"({"type":"error","code":"rate_limited","retry_after_ms":100,"id":)" +
+           json::serialize(asked[0].at("id")) + "}");
+    auto pong = f.start(f.client->request(ping()));
+    f.says(R"({"type":"alert","message_id":1})");
+    f.says(R"({"type":"alert","message_id":2})");
+    f.says(R"({"type":"note"})");
+    for (int i = 0; i < 3; ++i) f.start(f.client->next_message());
+    f.advance(99ms);
+    CHECK(f.heard().empty());
+    list said;
+    std::string acknowledged;
+    for (int i = 0; i < 40 && said.size() < 7; ++i) {
+      f.advance(100ms);
+      const auto now = f.heard();
+      CHECK(now.size() <= 1);
+      for (const auto& each : now) {
+        said.emplace_back(each.at("type").as_string());
+        if (said.back() == "ack") acknowledged = json::serialize(each.at("id"));
+        f.confirm(each);
+      }
+    }
+    CHECK(std::ranges::count(said, "ack") == 1);
+    CHECK(std::ranges::count(said, "ping") == 1);
+    CHECK(std::ranges::count(said, "subscribe") == 5);
+    CHECK(acknowledged == "[1,2]");
+    CHECK(pong->value);
+    CHECK(std::ranges::all_of(all, &client_subscription::is_live));
+  }
+
+  TEST_CASE("a subscription that is never answered is asked for again, and a late answer counts once") {
+    list errors;
+    script f{[&](client_options& options) {
+      options.on_error = [&](const request_error& error, std::string_view channel) {
+        errors.push_back(error.code + " " + std::string{channel});
+      };
+    }};
+    f.welcome();
+    auto mine = f.client->subscribe("news");
+    f.settle();
+    const auto first = f.heard_one();
+    f.advance(9'999ms);
+    CHECK(f.heard().empty());
+    f.advance(1ms);
+    const auto second = f.heard_one();
+    CHECK(second.at("channel") == "news");
+    CHECK(errors == list{"timed_out news"});
+    f.says(R"({"type":"subscribed","channel":"news","epoch":"e","offset":1,"id":)" +
+           json::serialize(first.at("id")) + "}");
+    f.says(news(2));
+    f.says(R"({"type":"subscribed","channel":"news","epoch":"e","offset":2,"already":true,"id":)" +
+           json::serialize(second.at("id")) + "}");
+    f.says(news(3));
+    CHECK(f.taken(mine) == list{news(2), news(3)});
+    f.advance(1h);
+    CHECK(f.heard().empty());
+  }
+
+  TEST_CASE("a subscription that ends is not begun again before the server has heard of it") {
+    script f{[](client_options& options) { options.random = [] { return 0.0; }; }};
+    f.welcome();
+    { auto gone = f.follows("news"); }
+    auto again = f.client->subscribe("news");
+    f.settle();
+    auto asked = f.answers(R"({"type":"error","code":"rate_limited","retry_after_ms":300})");
+    CHECK(asked.at("type") == "unsubscribe");
+    f.advance(300ms);
+    asked = f.answers(R"({"type":"unsubscribed","channel":"news"})");
+    CHECK(asked.at("type") == "unsubscribe");
+    f.advance(600ms);
+    asked = f.answers(R"({"type":"subscribed","channel":"news"})");
+    CHECK(asked.at("type") == "subscribe");
+    CHECK(again.is_live());
+  }
+
+  TEST_CASE("an acknowledgement that was refused holds nothing else back") {
+    script f{[](client_options& options) { options.random = [] { return 0.0; }; }};
+    f.welcome();
+    f.says(R"({"type":"alert","message_id":7})");
+    auto first = f.start(f.client->next_message());
+    auto second = f.start(f.client->next_message());
+    f.heard();
+    f.says(R"({"type":"error","code":"rate_limited","retry_after_ms":100})");
+    auto mine = f.client->subscribe("news");
+    f.says(R"({"type":"error","id":7,"code":"store_unavailable"})");
+    f.advance(100ms);
+    CHECK(f.heard_one().at("type") == "subscribe");
+  }
+
+  TEST_CASE("an acknowledgement that was refused is made again") {
+    script f;
+    f.welcome();
+    f.says(R"({"type":"alert","message_id":7})");
+    auto first = f.start(f.client->next_message());
+    auto second = f.start(f.client->next_message());
+    f.answers(R"({"type":"error","code":"store_unavailable"})");
+    CHECK(f.heard().empty());
+    f.advance(2s);
+    CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":7})");
   }
 
   TEST_CASE("whoever takes too slowly loses the oldest, and is told") {
@@ -517,10 +879,44 @@ TEST_SUITE("client") {
     CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":11})");
     f.says(R"({"type":"alert","n":2,"message_id":12})");  // with whoever asked for it last
     CHECK(f.heard().empty());
-    CHECK(f.client->stats().repeats == 2);
     auto third = f.start(f.client->next_message());
     CHECK_FALSE(third->done);
     CHECK(json::serialize(f.heard_one()) == R"({"type":"ack","id":12})");
+    CHECK(f.client->stats().repeats == 2);
+  }
+
+  TEST_CASE("a message that nobody acknowledged is given again when it comes again, in order") {
+    script f{[](client_options& options) { options.acknowledge = false; }};
+    const auto take = [&] {
+      const auto got = f.start(f.client->next_message());
+      REQUIRE(got->value);
+      REQUIRE(*got->value);
+      return *(*got->value)->id;
+    };
+    const auto all = [&] {
+      for (const auto id : {"11", "12", "13"}) f.says(R"({"message_id":)" + std::string{id} + "}");
+    };
+    f.welcome();
+    all();
+    CHECK(take() == 11);
+    CHECK(take() == 12);
+    f.goes();
+    f.advance(200ms);
+    f.welcome();
+    all();
+    CHECK(take() == 11);
+    const auto done = f.start([](skein::client& c) -> asio::awaitable<int> {
+      co_await c.acknowledge(12);
+      co_return 1;
+    }(*f.client));
+    CHECK(take() == 12);
+    CHECK(take() == 13);
+    all();
+    f.says(R"({"type":"acked","id":12})");
+    CHECK(done->value);
+    CHECK(take() == 11);
+    CHECK(take() == 13);
+    CHECK_FALSE(f.start(f.client->next_message())->done);
   }
 
   TEST_CASE("acknowledging by hand, and what is past the bound comes again") {
@@ -533,9 +929,14 @@ TEST_SUITE("client") {
     f.says(R"({"n":2,"message_id":12})");
     CHECK(f.client->stats().dropped == 1);
     auto one = f.start(f.client->next_message());
+    f.says(R"({"n":3,"message_id":13})");  // must not overtake the second
+    CHECK(f.client->stats().dropped == 2);
     auto none = f.start(f.client->next_message());
     CHECK(f.heard().empty());
     CHECK_FALSE(none->done);
+    f.advance(200ms);
+    REQUIRE(f.sockets.size() == 2);
+    f.welcome();
     f.says(R"({"n":2,"message_id":12})");
     CHECK(none->done);
     auto done = f.start([](skein::client& c) -> asio::awaitable<int> {
@@ -573,6 +974,26 @@ TEST_SUITE("client") {
     f.welcome();
     f.advance(1h);
     CHECK(f.sockets.size() == 2);
+  }
+
+  TEST_CASE("a token that cannot be renewed is asked for again, later each time") {
+    int made = 0;
+    script f{[&](client_options& options) {
+      options.token = [&made]() -> asio::awaitable<std::string> {
+        if (++made > 1) throw std::runtime_error{"the directory is down"};
+        co_return "t";
+      };
+    }};
+    f.welcome(R"("expires_in_ms":100000)");
+    f.advance(80s);
+    CHECK(made == 2);
+    int expected = 2;
+    for (const auto pause : {1s, 2s, 4s, 8s, 16s, 20s, 20s}) {
+      f.advance(pause - 1ms);
+      CHECK(made == expected);
+      f.advance(1ms);
+      CHECK(made == ++expected);
+    }
   }
 
   TEST_CASE("a token that cannot be had is a connection that cannot be made") {
@@ -847,8 +1268,7 @@ TEST_SUITE("client") {
     f.welcome(R"("expires_in_ms":9223372036854775807)");
     auto mine = f.client->subscribe("news");
     f.settle();
-    f.answers(
-        R"({"type":"error","code":"too_many_requests","message":"","retry_after_ms":9223372036854775807})");
+    f.answers(R"({"type":"error","code":"rate_limited","message":"","retry_after_ms":9223372036854775807})");
     f.advance(24h * 365 * 4 / 5 - 1ms);
     CHECK(f.heard().empty());
     f.advance(1ms);

@@ -55,13 +55,29 @@ export class SkeinError extends Error {
   readonly code: string;
   readonly field?: string;
   readonly retryAfterMs?: number;
+  /** The subscription's, if it is about one. */
+  readonly channel?: string;
 }
 
 /** Publications are missing here: load the state from where it is kept; later items follow it. */
 export class Gap {
+  /** The topic; or what was subscribed to, if anything of it may be missing. */
   readonly channel: string;
   readonly epoch?: string;
+  /** What is missing ends here. */
   readonly offset?: number;
+  /** How many, where the server left them out because this client took them too slowly (`drop`, `conflate`). */
+  readonly missing?: number;
+}
+
+/** Who has come to a topic and who has gone since the last one. No publication is one. */
+export class PresenceChange {
+  readonly type: "presence_change";
+  readonly channel: string;
+  readonly count: number;
+  /** Absent where there are more members than the server lists. */
+  readonly joined?: Member[];
+  readonly left?: Member[];
 }
 
 export type State = "connecting" | "connected" | "waiting" | "closed";
@@ -75,20 +91,26 @@ export interface StateChange {
 }
 
 export interface SubscribeOptions {
-  /** What was seen last; without it, it begins with what comes now. */
+  /**
+   * What was seen last; without it, it begins with what comes now. Beside another subscription to the channel nothing
+   * is sent again: if that has seen more or less, this one begins with a Gap.
+   */
   recover?: Position;
-  /** What presence says of this subscription; any JSON. */
+  /** What presence says of this subscription; any JSON. Of several to one channel the first one's counts. */
   info?: unknown;
-  /** Items not yet taken; past it the oldest make room for a Gap. */
+  /** Items not yet taken, 1 or more; past it the oldest make room for a Gap. */
   bufferSize?: number;
 }
 
-/** Publications go to listeners for `message` if there are any, else to the iterator. */
-export class Subscription implements AsyncIterable<Publication | Gap> {
+/** What a loop over a subscription gets: tell them apart with `instanceof`. */
+export type Item = Publication | Gap | PresenceChange;
+
+/** Publications go to listeners for `message` if there are any, also those that came before; else to the iterator. */
+export class Subscription implements AsyncIterable<Item> {
   private constructor();
-  [Symbol.asyncIterator](): AsyncIterator<Publication | Gap>;
+  [Symbol.asyncIterator](): AsyncIterator<Item>;
   readonly channel: string;
-  /** Where the last item that was taken stands. */
+  /** Where the last item that was taken stands, or where it began; undefined where the topic keeps no history. */
   readonly position?: Position;
   /** Whether the server has confirmed it on the present connection. */
   readonly live: boolean;
@@ -96,6 +118,7 @@ export class Subscription implements AsyncIterable<Publication | Gap> {
   /** Returns a function that ends the listening. */
   on(event: "message", listener: (message: Publication) => void): () => void;
   on(event: "gap", listener: (gap: Gap) => void): () => void;
+  on(event: "presence", listener: (change: PresenceChange) => void): () => void;
   on(event: "subscribed", listener: (answer: Answer & Partial<Position> & { recovered?: boolean }) => void): () => void;
   /** null: it was ended here. */
   on(event: "ended", listener: (why: SkeinError | null) => void): () => void;
@@ -116,7 +139,7 @@ export interface ClientOptions {
   connectTimeout?: number;
   /** Milliseconds until a request fails with `timed_out`. */
   requestTimeout?: number;
-  /** Items of a subscription, and messages, not yet taken. */
+  /** Items of a subscription, and messages, not yet taken. 1 or more; default: 4,096. */
   bufferSize?: number;
   /** Acknowledge the user's messages once they have been handled. Default: true. */
   acknowledge?: boolean;
@@ -135,6 +158,8 @@ export class Client {
   constructor(url: string, options?: ClientOptions);
   readonly url: string;
   readonly state: State;
+  /** Messages of the user's own that there was no room for (`bufferSize`); stored ones come again. */
+  readonly dropped: number;
 
   subscribe(channel: string, options?: SubscribeOptions): Subscription;
   publish(channel: string, data: unknown): Promise<Position | undefined>;
@@ -155,6 +180,10 @@ export class Client {
   on(event: "state", listener: (change: StateChange) => void): () => void;
   /** The message is acknowledged once the listener has returned, or its promise is fulfilled. */
   on(event: "message", listener: (message: UserMessage) => unknown): () => void;
-  /** An error of the server's that answers no request. */
+  /**
+   * An error of the server's that answers no request; or, with a `channel`, why a subscription has not begun yet
+   * (`rate_limited`, `store_unavailable`, `internal_error`, `timed_out`, …): it is asked for again; or, once,
+   * `buffer_full` when messages of the user's own begin to be dropped.
+   */
   on(event: "error", listener: (error: SkeinError) => void): () => void;
 }
