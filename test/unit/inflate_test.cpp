@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 #include <zlib.h>
 
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -180,6 +181,16 @@ TEST_SUITE("inflate") {
     CHECK(one.take(bomb, message) == too_big);
     CHECK(message.capacity() <= 2'000);
     CHECK(inflated(bomb, {.limit = 0}).message.size() == 10 << 20);
+  }
+
+  TEST_CASE("the largest limit there can be is a limit, and not the end of all progress") {
+    constexpr auto largest = std::numeric_limits<std::size_t>::max();
+    const auto payload = prose(40'000);
+    for (const auto limit : {largest, largest - 1}) {
+      check_read(hello, "Hello", {.limit = limit, .text = true});
+      check_read(deflate_payload(payload), payload, {.limit = limit});
+      check_refused("\x07\x00"s, invalid, {.limit = limit});
+    }
   }
 
   TEST_CASE("text is UTF-8 when it is inflated") {
