@@ -27,6 +27,7 @@ enum class fault : std::uint8_t {
   text,             ///< not UTF-8
   close_text,       ///< of a close frame
   deflated,         ///< does not inflate
+  too_far_back,     ///< the same, since it refers to what is not in this message
   cut,              ///< inflates, but does not end
 };
 
@@ -103,6 +104,9 @@ class inflation {
   }
 
   [[nodiscard]] bool broken() const { return broken_; }
+  [[nodiscard]] bool too_far_back() const {
+    return broken_ && stream_.msg != nullptr && std::string_view{stream_.msg}.ends_with("too far back");
+  }
   [[nodiscard]] bool too_big() const { return limit_ != 0 && made_.size() > limit_; }
   [[nodiscard]] bool final_block() const { return final_block_; }
   /// Past the limit one byte, as proof.
@@ -233,6 +237,7 @@ class reader {
     last().final_block = inflated_->final_block();
     if (last().text && !may_be_utf8(inflated_->made(), whole)) return fail(fault::text, 1007, true);
     if (inflated_->too_big()) return fail(fault::too_big, 1009, true);
+    if (inflated_->too_far_back()) return fail(fault::too_far_back, 1007, true);
     return !inflated_->broken() || fail(fault::deflated, 1007, true);
   }
 

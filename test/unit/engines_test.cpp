@@ -8,6 +8,7 @@
 #include <map>
 
 using namespace engine_runs;
+using engine_runs::comparing::messages_in;
 using engine_runs::comparing::without_failure;
 using namespace std::string_literals;
 using skein::test::deflate_form;
@@ -194,6 +195,20 @@ TEST_SUITE("engines") {
     CHECK(result.alike);
     CHECK(result.native == events{failed(1009)});
     CHECK(result.beast[0] == got_binary(""));
+  }
+
+  TEST_CASE("a compressed message that refers to the one before: Beast remembers it") {
+    // Found by the fuzz target. No context takeover was agreed on.
+    const auto refers = frame(2, "\x02\x01\x05\x81\x00\x05"s, {.rsv = 4});
+    const auto before =
+        frame(2, deflate_payload("some"), {.rsv = 4}) + frame(2, deflate_payload("more"), {.rsv = 4});
+    const auto result = compare(deflating, before + refers, {}, {});
+    CHECK(result.alike);
+    CHECK(result.native == events{got_binary("some"), got_binary("more"), failed(1007)});
+    CHECK(messages_in(result.beast) == 3);
+    // Alone both refuse it.
+    CHECK(messages_in(compare(deflating, refers, {}, {}).beast) == 0);
+    CHECK_FALSE(lets_pass(refers, {got_binary("made up")}));
   }
 
   TEST_CASE("a header that is wrong, of a compressed message without payload") {
