@@ -161,12 +161,13 @@ class reader {
     if ((byte(1) & 128U) == 0) return fail(fault::header, 1002);
     if (control && (short_length > 125 || (op == 8 && short_length == 1))) return fail(fault::header, 1002);
     const std::size_t wide = short_length == 126 ? 2 : short_length == 127 ? 8 : 0;
-    if (wide == 8 && rest_.size() > 2 && (byte(2) & 128U) != 0) return fail(fault::length, 1002);
+    const bool compressed = in_message_ ? last().compressed : (byte(0) & 64U) != 0;
+    if (wide == 8 && rest_.size() > 2 && (byte(2) & 128U) != 0)
+      return fail(fault::length, 1002, compressed && (in_message_ || begin(op, true)));
     if (rest_.size() < 2 + wide) return false;
     std::uint64_t length = wide == 0 ? short_length : 0;
     for (std::size_t i = 0; i < wide; ++i) length = length * 256 + byte(2 + i);
     if ((wide == 2 && length < 126) || (wide == 8 && length < 65'536)) return fail(fault::header, 1002);
-    const bool compressed = in_message_ ? last().compressed : (byte(0) & 64U) != 0;
     if (!control && !fits(length, compressed)) {
       if (compressed) return fail(fault::too_long, 1009, in_message_ || begin(op, true));
       return fail(fault::too_big, 1009);

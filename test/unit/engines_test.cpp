@@ -258,6 +258,18 @@ TEST_SUITE("engines") {
     CHECK(compare({}, text, {}, {}).alike);
   }
 
+  TEST_CASE("a length of 2^63 of a compressed message, which Beast does not limit") {
+    // Found by the fuzz target.
+    for (const auto& begin : {""s, frame(2, "\xf2\x48", {.fin = false, .rsv = 4})}) {
+      const auto last = begin.empty() ? frame(2, "abc", {.rsv = 4, .wide = 8, .declared = ~0ULL})
+                                      : frame(0, "abc", {.wide = 8, .declared = ~0ULL});
+      const auto result = compare(deflating, begin + last, {}, {});
+      CHECK(result.alike);
+      CHECK(result.native == events{failed(1002)});
+      CHECK(messages_in(result.beast) == 0);
+    }
+  }
+
   TEST_CASE("a compressed message without payload: Beast does not make up what it is") {
     // Found by the fuzz target: 64 KiB of 00 00 ff ff in the message behind it.
     constexpr engine_options roomy{.max_message_bytes = 70'000, .max_message_frames = 8, .compression = true};
