@@ -11,8 +11,7 @@ asio::awaitable<void> echo(connection& client) {
   while (auto received = co_await client.read()) co_await client.write(std::move(*received));
 }
 
-asio::awaitable<void> broadcast(connection& client, manager& hub) {
-  const auto how = delivery().on_route("/broadcast");
+asio::awaitable<void> broadcast(connection& client, manager& hub, delivery how) {
   while (auto received = co_await client.read()) hub.post_broadcast(std::move(*received), how);
 }
 
@@ -52,7 +51,12 @@ void add_bench_routes(container& into) {
   auto& hub = into.manager();
   auto& server = into.server();
   server.route("/echo", echo);
-  server.route("/broadcast", [&hub](connection& client) { return broadcast(client, hub); });
+  const auto to_all = [&](const char* route, const delivery& how) {
+    server.route(route, [&hub, how](connection& client) { return broadcast(client, hub, how); });
+  };
+  to_all("/broadcast", delivery().on_route("/broadcast"));
+  to_all("/broadcast-drop", delivery().on_route("/broadcast-drop").drop());
+  to_all("/broadcast-conflate", delivery().on_route("/broadcast-conflate").conflate(feed));
   auto& topics = into.topics();
   server.route("/publish", [&topics](connection& client) { return publish(client, topics); });
   server.route("/crowd", [&topics](connection& client) { return follow_nothing_else(client, topics); });
