@@ -66,6 +66,7 @@ fanout_tally fanout_load::result() const {
   auto all = tally_;
   for (auto sequence = local_done_; sequence != published(); ++sequence)
     all.missing += receivers_ - arrivals_[sequence & ring_mask_];
+  add_stalled(all);
   if (!pace_ || !started_ || publisher_gone_ || !stopped()) return all;
   // What has not arrived by now took at least so long.
   const auto still_waits = [&](std::int64_t due) {
@@ -239,9 +240,11 @@ void fanout_load::stall(std::uint32_t count, int receive_buffer_bytes) {
     auto& socket = *driver().sockets()[i];
     if (!socket.is_open()) continue;
     socket.pause_reading(receive_buffer_bytes);
-    receivers_of_[i].stalled = true;
+    auto& who = receivers_of_[i];
+    who.stalled = true;
+    who.stalled_from = who.expected;
     ++tally_.stalled;
-    leave(receivers_of_[i]);
+    leave(who);
   }
 }
 
@@ -251,16 +254,17 @@ void fanout_load::resume() {
   for (auto& socket : driver().sockets()) socket->resume_reading();
 }
 
-void fanout_load::stop_publishing() {
-  goes_on_ = false;
-  tally_.stalled_caught_up = 0;
-  tally_.stalled_outstanding = 0;
+/// What became of those that stopped reading, and are still there.
+void fanout_load::add_stalled(fanout_tally& all) const {
   for (std::size_t i = 0; i < receivers_of_.size(); ++i) {
-    if (!receivers_of_[i].stalled || driver().sockets()[i]->is_closed()) continue;
-    if (caught_up(receivers_of_[i]))
-      ++tally_.stalled_caught_up;
+    const auto& who = receivers_of_[i];
+    if (!who.stalled || driver().sockets()[i]->is_closed()) continue;
+    const auto passed = who.expected - who.stalled_from;
+    all.stalled_skipped += passed > who.stalled_got ? passed - who.stalled_got : 0;
+    if (caught_up(who))
+      ++all.stalled_caught_up;
     else
-      tally_.stalled_outstanding += published() - receivers_of_[i].expected;
+      all.stalled_outstanding += published() - who.expected;
   }
 }
 
@@ -280,12 +284,14 @@ void fanout_load::stalled_message(receiver& who, const message_view& message) {
   ++tally_.stalled_deliveries;
   const auto text = message.compressed ? inflater_.expand(message.payload, body_.size()) : message.payload;
   const auto sequence = parse_token(body_.token_of(text));
-  if (!sequence || distance(who.expected, *sequence) < 0) {
+  // In any order: a newer one may have been put in the place of an older. None comes twice.
+  if (!sequence || distance(who.stalled_from, *sequence) < 0 || distance(published(), *sequence) >= 0) {
     ++tally_.corrupt;
     return;
   }
-  tally_.stalled_skipped += *sequence - who.expected;
-  who.expected = *sequence + 1;
+  ++who.stalled_got;
+  if (distance(who.expected, *sequence) >= 0) who.expected = *sequence + 1;
+  if (who.stalled_got > who.expected - who.stalled_from) ++tally_.duplicate;
 }
 
 }  // namespace skein::bench

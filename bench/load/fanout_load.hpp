@@ -103,8 +103,7 @@ class fanout_load final : public load {
   void resume();
   /// Those that are still there have received something that was published since.
   [[nodiscard]] bool stalled_caught_up() const;
-  /// And counts those that have not.
-  void stop_publishing();
+  void stop_publishing() { goes_on_ = false; }
 
   void on_open(client_socket& socket) override;
   void on_message(client_socket& socket, const message_view& message) override;
@@ -112,8 +111,10 @@ class fanout_load final : public load {
 
  private:
   struct receiver {
-    std::uint32_t expected = 0;  // next sequence number
-    bool stalled = false;        // once stalled, it counts for itself
+    std::uint32_t expected = 0;      // next sequence number
+    bool stalled = false;            // once stalled, it counts for itself
+    std::uint32_t stalled_from = 0;  // what it expected then
+    std::uint32_t stalled_got = 0;   // messages since
   };
 
   [[nodiscard]] bool is_publisher(const client_socket& socket) const noexcept {
@@ -126,6 +127,7 @@ class fanout_load final : public load {
   void publish(std::int64_t due_ns);
   token digits_of(const client_socket& socket, const message_view& message);
   void stalled_message(receiver& who, const message_view& message);
+  void add_stalled(fanout_tally& all) const;
   [[nodiscard]] bool caught_up(const receiver& who) const noexcept;
   void delivered(std::uint32_t sequence);
   void settle(std::uint32_t sequence);
