@@ -230,6 +230,16 @@ TEST_SUITE("inflate") {
     }}.join();
   }
 
+  TEST_CASE("an inflater that is moved goes on where it was") {
+    std::string message;
+    message_inflater first{15, 100, true};
+    CHECK(first.take(hello.substr(0, 4), message) == close_code::none);
+    message_inflater second{std::move(first)};
+    CHECK(second.take(hello.substr(4), message) == close_code::none);
+    CHECK(second.finish(message) == close_code::none);
+    CHECK(message == "Hello");
+  }
+
   TEST_CASE("a context may be given back on a thread that has no pool, or whose pool is gone") {
     std::optional<message_inflater> from_another;
     std::thread{[&] { from_another.emplace(15, 100, true); }}.join();
