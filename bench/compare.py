@@ -128,6 +128,19 @@ def fanout(name, about, window, subscribers=1000, **more):
                     rate="deliveries_per_s", unit="us/delivery", latency="last_delivery", **more)
 
 
+# A socket of 4 KiB and 64 messages of 1 KiB are full after two seconds of a stall; the kernel's usual megabytes would
+# hide for a minute what the server does then.
+SHORT_QUEUES = ("--write-buffer-size", "4KiB", "--send-queue-messages", "64")
+
+
+def slow(name, about, subscribers, size, rate, stall, **more):
+    arguments = ("--subscribers", subscribers, "--size", size, "--rate", rate, "--stall", stall, "--seconds", "1",
+                 "--warmup", "0.3")
+    return Scenario(name, about, "slow", group="slow", arguments=arguments, metric="server_cpu_us_per_delivery",
+                    rate="deliveries_per_s", unit="us/delivery", timed=False, needs="slow", rounds=1, latency="during",
+                    **more)
+
+
 JSON_1K = ("--size", "1024", "--json-payload")
 SIZES = {16: "16", 64: "64", 256: "256", 1024: "1k", 4096: "4k", 16384: "16k", 65536: "64k"}
 
@@ -158,12 +171,14 @@ SCENARIOS = (
              group="life", arguments=("--connections", "1000", "--rounds", "3", "--pause", "0.2"),
              metric="server_cpu_us_per_return", rate="", unit="us/return", timed=False, needs="storm", rounds=2,
              latency="return"),
-    Scenario("slow", "100 subscribers, 8 KiB, 250 messages a second; 10 of them do not read for 3 s", "slow",
-             path="/broadcast", title="A tenth does not read", group="slow",
-             arguments=("--subscribers", "100", "--size", "8192", "--rate", "250", "--stall", "3", "--seconds", "1",
-                        "--warmup", "0.3"),
-             metric="server_cpu_us_per_delivery", rate="deliveries_per_s", unit="us/delivery", timed=False,
-             needs="slow", rounds=1, latency="during"),
+    slow("slow", "100 subscribers, 8 KiB, 250 messages a second; 10 of them do not read for 3 s", "100", "8192", "250",
+         "3", title="A tenth does not read", path="/broadcast"),
+    *(slow(f"slow-{policy}", f"1,000 subscribers, 1 KiB, 40 messages a second; 100 of them do not read for 4 s: {what}",
+           "1000", "1024", "40", "4", title=f"100 of 1,000: {policy}", path=path, only=("skein",),
+           server_arguments=SHORT_QUEUES)
+      for policy, path, what in (("evict", "/broadcast", "they are closed"),
+                                 ("drop", "/broadcast-drop", "they miss what has no room"),
+                                 ("conflate", "/broadcast-conflate", "they get the newest of 16 things"))),
     fanout("fanout-json", "1,000 subscribers, 1 KiB of JSON, 1 outstanding", 1, arguments=JSON_1K, title="JSON",
            only=("skein",), group="variant"),
     fanout("fanout-json-deflate", "the same, compressed", 1, arguments=(*JSON_1K, "--deflate"), title="compressed",

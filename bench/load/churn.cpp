@@ -1,5 +1,7 @@
 // Churn: connections that come and go. Each place connects, opens, has one message echoed, closes properly,
-// and begins again: at once, or with a rate when the timetable says so and a place is free.
+// and begins again: at once, or with a rate when the timetable says so and a place is free. With a rate
+// `served` counts from when a connection was due, for all that were due in the window, whenever or whether
+// they came.
 
 #include "greeting.hpp"
 #include "modes.hpp"
@@ -16,8 +18,10 @@ namespace {
 struct churn_tally {
   std::uint64_t cycles = 0;         // that ended in the window, properly
   std::uint64_t unfinished = 0;     // still under way when the patience was over
+  std::uint64_t unstarted = 0;      // due, but no place was free to the end
   std::uint64_t improper_ends = 0;  // the server ended the connection without a close frame
   std::uint64_t wrong = 0;
+  bool deflate = false;
   histogram open_ns;    // from connect to the end of the opening handshake
   histogram served_ns;  // from connect, or when it was due, to the answer to the message
   histogram cycle_ns;   // from connect to the end of the connection
@@ -25,6 +29,8 @@ struct churn_tally {
   void merge(const churn_tally& other) {
     cycles += other.cycles;
     unfinished += other.unfinished;
+    unstarted += other.unstarted;
+    deflate = deflate || other.deflate;
     improper_ends += other.improper_ends;
     wrong += other.wrong;
     open_ns.merge(other.open_ns);
@@ -37,7 +43,10 @@ class churn_load final : public load {
  public:
   churn_load(const run_context& run, const churn_options& options, std::uint32_t thread, std::uint32_t places,
              std::uint32_t threads)
-      : load(run.handshake, thread), greeting_(options.size, run.common.kind()), begun_ns_(places) {
+      : load(run.handshake, thread),
+        greeting_(options.size, run.common.kind()),
+        begun_ns_(places),
+        waiting_(places) {
     if (options.rate > 0)
       pace_.emplace(options.rate * places / options.connections, static_cast<double>(thread) / threads);
   }
@@ -45,6 +54,13 @@ class churn_load final : public load {
   [[nodiscard]] churn_tally result() const {
     auto all = tally_;
     all.unfinished = under_way_;
+    if (!pace_ || !started_ || broken()) return all;
+    // What has not come by now took at least so long.
+    const auto now = driver().read_time_ns();
+    for (std::size_t place = 0; place < begun_ns_.size(); ++place)
+      if (waiting_[place] && window().contains(begun_ns_[place]))
+        all.served_ns.record(elapsed_ns(begun_ns_[place], now));
+    all.unstarted = record_overdue(all.served_ns, *pace_, next_slot_, window(), now);
     return all;
   }
 
@@ -59,22 +75,25 @@ class churn_load final : public load {
   }
 
   std::int64_t take_turn(std::int64_t now) override {
-    if (!started_ || stopped()) return never_ns;
+    if (!started_ || (stopped() && !pace_)) return never_ns;
     // Those that fail at once are free again at once, and wait for the next turn.
     for (auto places = free_.size(); places != 0 && !broken(); --places) {
-      if (pace_ && pace_->due_ns(next_slot_) > now) return pace_->due_ns(next_slot_);
+      if (pace_ && next_due_ns() > now) return next_due_ns();
       const auto place = free_.back();
       free_.pop_back();
       begun_ns_[place] = pace_ ? pace_->due_ns(next_slot_) : now;
+      waiting_[place] = true;
       ++next_slot_;
       ++under_way_;
       driver().sockets()[place]->connect();
     }
     if (free_.empty() || broken()) return never_ns;
-    return pace_ ? pace_->due_ns(next_slot_) : now;
+    return pace_ ? next_due_ns() : now;
   }
 
-  [[nodiscard]] bool finished() const override { return under_way_ == 0; }
+  [[nodiscard]] bool finished() const override {
+    return under_way_ == 0 && (!pace_ || !started_ || next_due_ns() == never_ns);
+  }
 
   /// A server that has refused so many in a row is not there.
   [[nodiscard]] bool broken() const override { return refused_in_a_row_ > begun_ns_.size() + 100; }
@@ -82,6 +101,7 @@ class churn_load final : public load {
 
   void on_open(client_socket& socket) override {
     refused_in_a_row_ = 0;
+    tally_.deflate = tally_.deflate || socket.deflate();
     const auto now = driver().read_time_ns();
     if (window().contains(now)) tally_.open_ns.record(elapsed_ns(socket.connect_started_ns(), now));
     greeting_.say(socket, socket.index());
@@ -93,7 +113,9 @@ class churn_load final : public load {
       return;
     }
     const auto now = driver().read_time_ns();
-    if (window().contains(now)) tally_.served_ns.record(elapsed_ns(begun_ns_[socket.index()], now));
+    const auto begun = begun_ns_[socket.index()];
+    waiting_[socket.index()] = false;
+    if (window().contains(pace_ ? begun : now)) tally_.served_ns.record(elapsed_ns(begun, now));
     socket.close();
   }
 
@@ -116,14 +138,22 @@ class churn_load final : public load {
   void on_lost(client_socket& socket) override { over(socket); }
 
  private:
+  /// What was due in the window begins even after its end.
+  [[nodiscard]] std::int64_t next_due_ns() const noexcept {
+    const auto due = pace_->due_ns(next_slot_);
+    return stopped() && due >= window().end_ns ? never_ns : due;
+  }
+
   void over(const client_socket& socket) {
     --under_way_;
+    waiting_[socket.index()] = false;
     ++ended_;
     free_.push_back(socket.index());
   }
 
   greeting greeting_;
   std::vector<std::int64_t> begun_ns_;  // of each place
+  std::vector<bool> waiting_;           // of each place: for the answer to its message
   std::vector<std::uint32_t> free_;     // places
   std::optional<pacer> pace_;
   std::uint64_t next_slot_ = 0;
@@ -151,6 +181,7 @@ bool run_churn(const run_context& run, const churn_options& options) {
   out.add_count("connections", options.connections);
   out.add_count("message_bytes", options.size);
   out.add_if(options.rate > 0, "rate_per_s", options.rate, 1);
+  out.add_flag("deflate", all.deflate);
   out.new_block();
   out.add("seconds", measured.seconds(), 3);
   out.add_count("cycles", all.cycles);
@@ -159,13 +190,17 @@ bool run_churn(const run_context& run, const churn_options& options) {
   out.add_latency("served", all.served_ns);
   out.add_latency("cycle", all.cycle_ns);
   out.new_block();
-  measured.add_to(out, all.cycles, "connection");
+  const bool bottleneck = measured.add_to(out, all.cycles, "connection");
   out.new_block();
   const bool all_lived = add_connections(out, crew.tally());
   out.add_count("connections_unfinished", all.unfinished);
+  out.add_count("connections_unstarted", all.unstarted);
   out.add_count("connections_closed_improperly", all.improper_ends);
   out.add_count("messages_wrong", all.wrong);
-  return all_lived && all.unfinished == 0 && all.improper_ends == 0 && all.wrong == 0 && all.cycles != 0;
+  if (run.common.deflate && !all.deflate) out.note("the server declined permessage-deflate");
+  if (options.rate > 0) report_rate(out, options.rate, measured, all.cycles, all.unstarted, bottleneck);
+  return all_lived && all.unfinished == 0 && all.unstarted == 0 && all.improper_ends == 0 && all.wrong == 0 &&
+         all.cycles != 0;
 }
 
 }  // namespace skein::bench

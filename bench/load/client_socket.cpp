@@ -80,6 +80,9 @@ void client_socket::pause_reading(int receive_buffer_bytes) {
 void client_socket::resume_reading() {
   if (is_closed() || std::exchange(reading_, true)) return;
   stream_.limit_receive_buffer(ample_receive_buffer);  // or what waits would come in drops
+  // Where the kernel had no room for even one segment nothing is there to be read that would tell the server
+  // of the room there is now, and it asks less and less often. Anything that is sent tells it.
+  if (is_open()) append_frame(output(), opcode::ping, false, {}, owner_.mask());
   watch();
 }
 

@@ -5,10 +5,22 @@
 #include <CLI/CLI.hpp>
 
 #include <array>
+#include <limits>
 #include <utility>
 
 namespace skein::bench {
 namespace {
+
+/// A number in this range. CLI::Range lets pass what is no number at all: it is in no order with its ends.
+CLI::Validator number(double least, double most) {
+  const auto range = CLI::detail::to_string(least) + " to " + CLI::detail::to_string(most);
+  return {[least, most, range](const std::string& text) {
+            double value = 0;
+            const bool right = CLI::detail::lexical_cast(text, value) && value >= least && value <= most;
+            return right ? std::string{} : text + " is not from " + range;
+          },
+          "FLOAT in [" + range + "]"};
+}
 
 // Each mode has all of its options, common ones included, so that its help is complete.
 class declaration {
@@ -49,7 +61,7 @@ class declaration {
     connections(app, options.connections);
     app.add_flag("--exchange", options.exchange, "echo one message on each connection first");
     app.add_option("--hold", options.hold_s, "seconds to hold them; 0 for none")
-        ->check(CLI::Range(0.0, 3600.0))
+        ->check(number(0.0, 3600.0))
         ->capture_default_str();
     at_once(app);
   }
@@ -73,14 +85,14 @@ class declaration {
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     app.add_option("--round-limit", options.round_limit_s, "seconds after which a round is over, back or not")
-        ->check(CLI::Range(0.1, 3600.0))
+        ->check(number(0.1, 3600.0))
         ->capture_default_str();
     app.add_option("--pause", options.pause_s, "seconds between two rounds")
-        ->check(CLI::Range(0.0, 3600.0))
+        ->check(number(0.0, 3600.0))
         ->capture_default_str();
     app.add_option("--retry", options.retry_s,
                    "seconds after which a connection that was refused tries again")
-        ->check(CLI::Range(0.001, 60.0))
+        ->check(number(0.001, 60.0))
         ->capture_default_str();
     at_once(app);
   }
@@ -90,13 +102,13 @@ class declaration {
     auto& app = begin("slow", mode::slow, "a fan-out in which some subscribers stop reading", "/broadcast");
     broadcast(app, options.fanout);
     app.add_option("--rate", options.fanout.rate, "messages per second that are published")
-        ->check(CLI::Range(0.001, 1e9))
+        ->check(number(0.001, 1e9))
         ->capture_default_str();
     app.add_option("--slow-percent", options.share_percent, "subscribers that stop reading, in percent")
-        ->check(CLI::Range(0.1, 99.0))
+        ->check(number(0.1, 99.0))
         ->capture_default_str();
     app.add_option("--stall", options.stall_s, "seconds for which they do, after the window before")
-        ->check(CLI::Range(0.1, 3600.0))
+        ->check(number(0.1, 3600.0))
         ->capture_default_str();
     app.add_option(
            "--slow-receive-buffer", options.receive_buffer,
@@ -116,8 +128,9 @@ class declaration {
       if (chosen_.common.url.empty()) chosen_.common.url = url;
     });
     app.add_option("--url", common.url,
-                   "ws://HOST[:PORT][/PATH] of the server, or wss:// (default: " + url + ")");
-    app.add_option("--pid", common.window.pid, "server process whose CPU time and memory to report");
+                   "ws://HOST[:PORT][/PATH][?QUERY] of the server, or wss:// (default: " + url + ")");
+    app.add_option("--pid", common.window.pid, "server process whose CPU time and memory to report")
+        ->check(CLI::Range(1, std::numeric_limits<pid_t>::max()));
     app.add_option("--threads", common.threads, "load threads; each has its share of the connections")
         ->check(CLI::Range(1, 200))
         ->capture_default_str();
@@ -128,11 +141,11 @@ class declaration {
     app.add_flag("!--insecure", common.tls.verify, "do not verify the server's certificate")->excludes(ca);
     app.add_option("--handshake-timeout", common.handshake_timeout_s,
                    "seconds for each connection to become open, or to close")
-        ->check(CLI::Range(0.1, 600.0))
+        ->check(number(0.1, 600.0))
         ->capture_default_str();
     app.add_option("--time-limit", common.time_limit_s,
                    "seconds for the whole run, past which it ends with status 1 (default: what it can need)")
-        ->check(CLI::Range(0.1, 86400.0));
+        ->check(number(0.1, 86400.0));
     app.add_flag("--text,!--binary", common.text, "send text messages (the default), or binary ones");
     app.add_flag("--deflate", common.deflate, "offer permessage-deflate, without context takeover");
     app.add_flag("--progress", chosen_.progress,
@@ -162,7 +175,7 @@ class declaration {
            of_what +
                ", on a timetable from which the latency counts (default: a closed load, as fast as the "
                "server answers)")
-        ->check(CLI::Range(0.001, 1e9));
+        ->check(number(0.001, 1e9));
   }
 
   void broadcast(CLI::App& app, fanout_options& options) {
@@ -185,13 +198,13 @@ class declaration {
   void window(CLI::App& app) {
     auto& settings = chosen_.common.window;
     app.add_option("--seconds", settings.seconds, "length of the measured window, in seconds")
-        ->check(CLI::Range(0.1, 3600.0))
+        ->check(number(0.1, 3600.0))
         ->capture_default_str();
     app.add_option("--warmup", settings.warmup_s, "seconds of load before it; 0 for none")
-        ->check(CLI::Range(0.0, 600.0))
+        ->check(number(0.0, 600.0))
         ->capture_default_str();
     app.add_option("--drain", settings.drain_s, "seconds after it in which the rest may still come")
-        ->check(CLI::Range(0.0, 600.0))
+        ->check(number(0.0, 600.0))
         ->capture_default_str();
   }
 

@@ -52,6 +52,7 @@ class echo_load final : public load {
   echo_load(const run_context& run, const echo_options& options, std::uint32_t thread,
             std::uint32_t connections, std::uint32_t threads)
       : load(run.handshake, thread),
+        kind_(run.common.kind()),
         depth_(options.depth),
         body_(options.size, false),
         frame_(body_, run.common.kind(), fixed_mask),
@@ -74,7 +75,10 @@ class echo_load final : public load {
     auto all = tally_;
     all.lost += outstanding_;
     all.unsent = deferred_;
-    if (pace_) record_never_came(all.latency_ns);
+    if (!pace_) return all;
+    record_never_came(all.latency_ns);
+    if (started_ && !broken())
+      all.unsent += record_overdue(all.latency_ns, *pace_, next_slot_, window(), driver().read_time_ns());
     return all;
   }
 
@@ -93,18 +97,21 @@ class echo_load final : public load {
   }
 
   std::int64_t take_turn(std::int64_t now) override {
-    if (!pace_ || !started_ || stopped()) return never_ns;
-    for (; pace_->due_ns(next_slot_) <= now; ++next_slot_) {
+    if (!pace_ || !started_) return never_ns;
+    auto left = most_slots_a_turn;
+    for (; next_due_ns() <= now && left != 0; ++next_slot_, --left) {
       auto& socket = *live_[next_slot_ % live_.size()];
       if (!socket.is_open()) continue;
       ++peers_[socket.index()].scheduled;
       ++deferred_;
       send_scheduled(socket);
     }
-    return pace_->due_ns(next_slot_);
+    return next_due_ns();
   }
 
-  [[nodiscard]] bool finished() const override { return outstanding_ == 0 && deferred_ == 0; }
+  [[nodiscard]] bool finished() const override {
+    return outstanding_ == 0 && deferred_ == 0 && (!pace_ || !started_ || next_due_ns() == never_ns);
+  }
   [[nodiscard]] bool broken() const override { return driver().tally().opened <= driver().tally().lost; }
   [[nodiscard]] std::uint64_t progress() const override { return received_; }
 
@@ -148,6 +155,12 @@ class echo_load final : public load {
     std::uint32_t slot = 0;       // its place in the timetable
     std::uint32_t scheduled = 0;  // how many messages have been due
   };
+
+  /// What was due in the window is sent even after its end.
+  [[nodiscard]] std::int64_t next_due_ns() const noexcept {
+    const auto due = pace_->due_ns(next_slot_);
+    return stopped() && due >= window().end_ns ? never_ns : due;
+  }
 
   static std::uint32_t unsent(const peer_state& peer) {
     const auto sent = peer.next - peer.first;
@@ -216,6 +229,7 @@ class echo_load final : public load {
   }
 
   bool right(const client_socket& socket, const message_view& message, std::uint32_t sequence) {
+    if (message.kind != kind_) return false;
     if (!socket.deflate()) {
       if (message.compressed || body_.token_of(message.payload) != make_token(sequence)) return false;
       return sequence % whole_check_every != 0 || body_.same_filler(message.payload);
@@ -225,6 +239,7 @@ class echo_load final : public load {
     return body_.token_of(text) == make_token(sequence % compressed_variants) && body_.same_filler(text);
   }
 
+  opcode kind_;
   std::uint32_t depth_;
   payload body_;
   premade_frame frame_;
@@ -272,12 +287,13 @@ bool run_echo(const run_context& run, const echo_options& given) {
   out.add_latency("latency", all.latency_ns);
   out.add_latency("service", all.service_ns);
   out.new_block();
-  measured.add_to(out, all.messages, "message");
+  const bool bottleneck = measured.add_to(out, all.messages, "message");
   out.new_block();
   const bool all_lived = add_connections(out, crew.tally());
   out.add_count("messages_lost", all.lost);
   out.add_count("messages_unsent", all.unsent);
   out.add_count("messages_wrong", all.wrong);
+  if (open) report_rate(out, options.rate, measured, all.messages, all.unsent, bottleneck);
   if (run.common.deflate && !all.deflate) out.note("the server declined permessage-deflate");
   if (all.deflate) out.note("one answer in 16 was inflated and compared, the others were counted");
   crew.close_all();

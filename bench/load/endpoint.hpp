@@ -3,8 +3,8 @@
 // Where the load goes: a ws:// or wss:// URL, resolved once.
 
 #include <netinet/in.h>
+#include <sys/socket.h>
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -12,16 +12,18 @@ namespace skein::bench {
 
 struct endpoint {
   std::string authority;  // as the Host field wants it
-  std::string host;       // as a certificate names it
-  std::string path;
+  std::string host;       // as a certificate names it: an IPv6 address without its brackets
+  std::string path;       // with the query
   bool secure = false;
-  sockaddr_in address{};
+  sockaddr_storage address{};
+  socklen_t address_size = 0;
 
-  [[nodiscard]] bool loopback() const noexcept { return ntohl(address.sin_addr.s_addr) >> 24 == 127; }
+  /// In 127.0.0.0/8, so that there are many addresses to connect from.
+  [[nodiscard]] bool has_many_sources() const noexcept;
 };
 
-/// Throws `std::runtime_error` for anything but ws[s]://HOST[:PORT][/PATH] with a host that has an IPv4
-/// address.
+/// Throws `std::runtime_error` for anything but ws[s]://HOST[:PORT][/PATH][?QUERY] with a host that has an
+/// address; an IPv6 address stands in brackets. Of a name with several addresses the first of IPv4 is taken.
 endpoint resolve(std::string_view url);
 
 }  // namespace skein::bench

@@ -58,10 +58,11 @@ bool run_fanout(const run_context& run, const fanout_options& given) {
   out.add_latency("last_delivery_service", open ? all.last_delivery_service_ns : histogram{});
   out.add_latency("delivery", all.delivery_ns);
   out.new_block();
-  measured.add_to(out, all.deliveries, "delivery");
+  const bool bottleneck = measured.add_to(out, all.deliveries, "delivery");
   out.new_block();
   const bool all_lived = add_connections(out, crew.tally());
   add_faults(out, all);
+  if (open) report_rate(out, options.rate, measured, all.publications, all.unsent, bottleneck);
   if (run.common.deflate && !all.deflate) out.note("the server declined permessage-deflate");
   if (all.deflate) out.note("the publisher's copies were inflated and compared, the others counted");
   crew.close_all();

@@ -37,7 +37,10 @@ void fanout_tally::merge(const fanout_tally& other) {
   delivery_ns.merge(other.delivery_ns);
   stalled += other.stalled;
   stalled_ended += other.stalled_ended;
+  stalled_caught_up += other.stalled_caught_up;
   stalled_deliveries += other.stalled_deliveries;
+  stalled_skipped += other.stalled_skipped;
+  stalled_outstanding += other.stalled_outstanding;
   for (const auto& [code, count] : other.stalled_close_codes) stalled_close_codes[code] += count;
 }
 
@@ -63,6 +66,7 @@ fanout_tally fanout_load::result() const {
   auto all = tally_;
   for (auto sequence = local_done_; sequence != published(); ++sequence)
     all.missing += receivers_ - arrivals_[sequence & ring_mask_];
+  add_stalled(all);
   if (!pace_ || !started_ || publisher_gone_ || !stopped()) return all;
   // What has not arrived by now took at least so long.
   const auto still_waits = [&](std::int64_t due) {
@@ -70,10 +74,7 @@ fanout_tally fanout_load::result() const {
   };
   for (auto sequence = channel_.done.load(); sequence != published(); ++sequence)
     still_waits(channel_.of(sequence).due_ns);
-  for (auto slot = next_slot_; pace_->due_ns(slot) < window().end_ns; ++slot) {
-    ++all.unsent;
-    still_waits(pace_->due_ns(slot));
-  }
+  all.unsent = record_overdue(all.last_delivery_ns, *pace_, next_slot_, window(), driver().read_time_ns());
   return all;
 }
 
@@ -85,8 +86,8 @@ void fanout_load::start() {
 std::int64_t fanout_load::take_turn(std::int64_t now) {
   if (!publishes_) return never_ns;
   publish_due(now);
-  return pace_ && started_ && !publisher_gone_ && !stopped() && has_room() ? pace_->due_ns(next_slot_)
-                                                                           : never_ns;
+  const bool over = stopped() && !goes_on_ && (!pace_ || pace_->due_ns(next_slot_) >= window().end_ns);
+  return pace_ && started_ && !publisher_gone_ && !over && has_room() ? pace_->due_ns(next_slot_) : never_ns;
 }
 
 bool fanout_load::finished() const {
@@ -101,8 +102,10 @@ void fanout_load::publish_due(std::int64_t now) {
   if (!started_ || publisher_gone_) return;
   if (pace_) {
     // What was due in the window is sent even after its end.
-    const auto last = std::min(now, window().end_ns - 1);
-    for (; has_room() && pace_->due_ns(next_slot_) <= last; ++next_slot_) publish(pace_->due_ns(next_slot_));
+    const auto last = goes_on_ ? now : std::min(now, window().end_ns - 1);
+    auto left = most_slots_a_turn;
+    for (; left != 0 && has_room() && pace_->due_ns(next_slot_) <= last; ++next_slot_, --left)
+      publish(pace_->due_ns(next_slot_));
   } else {
     while (!stopped() && has_room()) publish(driver().read_time_ns());
   }
@@ -164,7 +167,7 @@ void fanout_load::on_lost(client_socket& socket) {
 token fanout_load::digits_of(const client_socket& socket, const message_view& message) {
   if (!is_publisher(socket)) return body_.token_of(message.payload);
   const auto text = message.compressed ? inflater_.expand(message.payload, body_.size()) : message.payload;
-  return body_.same_filler(text) ? body_.token_of(text) : 0;
+  return message.kind == kind_ && body_.same_filler(text) ? body_.token_of(text) : 0;
 }
 
 void fanout_load::delivered(std::uint32_t sequence) {
@@ -237,30 +240,58 @@ void fanout_load::stall(std::uint32_t count, int receive_buffer_bytes) {
     auto& socket = *driver().sockets()[i];
     if (!socket.is_open()) continue;
     socket.pause_reading(receive_buffer_bytes);
-    receivers_of_[i].stalled = true;
+    auto& who = receivers_of_[i];
+    who.stalled = true;
+    who.stalled_from = who.expected;
     ++tally_.stalled;
-    leave(receivers_of_[i]);
+    leave(who);
   }
 }
 
 void fanout_load::resume() {
+  resumed_at_ = published();
+  goes_on_ = true;
   for (auto& socket : driver().sockets()) socket->resume_reading();
+}
+
+/// What became of those that stopped reading, and are still there.
+void fanout_load::add_stalled(fanout_tally& all) const {
+  for (std::size_t i = 0; i < receivers_of_.size(); ++i) {
+    const auto& who = receivers_of_[i];
+    if (!who.stalled || driver().sockets()[i]->is_closed()) continue;
+    const auto passed = who.expected - who.stalled_from;
+    all.stalled_skipped += passed > who.stalled_got ? passed - who.stalled_got : 0;
+    if (caught_up(who))
+      ++all.stalled_caught_up;
+    else
+      all.stalled_outstanding += published() - who.expected;
+  }
+}
+
+/// It has what was published since all read again.
+bool fanout_load::caught_up(const receiver& who) const noexcept {
+  return distance(resumed_at_, who.expected) > 0;
 }
 
 bool fanout_load::stalled_caught_up() const {
   for (std::size_t i = 0; i < receivers_of_.size(); ++i)
-    if (receivers_of_[i].stalled && !driver().sockets()[i]->is_closed() &&
-        receivers_of_[i].expected != published())
+    if (receivers_of_[i].stalled && !driver().sockets()[i]->is_closed() && !caught_up(receivers_of_[i]))
       return false;
   return true;
 }
 
 void fanout_load::stalled_message(receiver& who, const message_view& message) {
   ++tally_.stalled_deliveries;
-  if (message.compressed)
-    ++who.expected;
-  else if (const auto sequence = parse_token(body_.token_of(message.payload)))
-    who.expected = *sequence + 1;
+  const auto text = message.compressed ? inflater_.expand(message.payload, body_.size()) : message.payload;
+  const auto sequence = parse_token(body_.token_of(text));
+  // In any order: a newer one may have been put in the place of an older. None comes twice.
+  if (!sequence || distance(who.stalled_from, *sequence) < 0 || distance(published(), *sequence) >= 0) {
+    ++tally_.corrupt;
+    return;
+  }
+  ++who.stalled_got;
+  if (distance(who.expected, *sequence) >= 0) who.expected = *sequence + 1;
+  if (who.stalled_got > who.expected - who.stalled_from) ++tally_.duplicate;
 }
 
 }  // namespace skein::bench

@@ -66,7 +66,10 @@ struct fanout_tally {
   // Of subscribers that stopped reading; whatever these miss is no fault.
   std::uint32_t stalled = 0;
   std::uint32_t stalled_ended = 0;
-  std::uint64_t stalled_deliveries = 0;
+  std::uint32_t stalled_caught_up = 0;    // with what was published after they read again
+  std::uint64_t stalled_deliveries = 0;   // since they stopped
+  std::uint64_t stalled_skipped = 0;      // never came, though later ones did
+  std::uint64_t stalled_outstanding = 0;  // of those that are still there and have not caught up
   std::map<std::uint16_t, std::uint64_t> stalled_close_codes;  // 1006: there was no close frame
 
   void merge(const fanout_tally& other);
@@ -96,10 +99,11 @@ class fanout_load final : public load {
 
   /// The first `count` subscribers read nothing more.
   void stall(std::uint32_t count, int receive_buffer_bytes);
-  /// They go on reading.
+  /// They go on reading; and more is published, whatever the window, so that it can be told who catches up.
   void resume();
-  /// Those that are still there have received the last message.
+  /// Those that are still there have received something that was published since.
   [[nodiscard]] bool stalled_caught_up() const;
+  void stop_publishing() { goes_on_ = false; }
 
   void on_open(client_socket& socket) override;
   void on_message(client_socket& socket, const message_view& message) override;
@@ -107,8 +111,10 @@ class fanout_load final : public load {
 
  private:
   struct receiver {
-    std::uint32_t expected = 0;  // next sequence number
-    bool stalled = false;        // once stalled, it counts for itself
+    std::uint32_t expected = 0;      // next sequence number
+    bool stalled = false;            // once stalled, it counts for itself
+    std::uint32_t stalled_from = 0;  // what it expected then
+    std::uint32_t stalled_got = 0;   // messages since
   };
 
   [[nodiscard]] bool is_publisher(const client_socket& socket) const noexcept {
@@ -121,6 +127,8 @@ class fanout_load final : public load {
   void publish(std::int64_t due_ns);
   token digits_of(const client_socket& socket, const message_view& message);
   void stalled_message(receiver& who, const message_view& message);
+  void add_stalled(fanout_tally& all) const;
+  [[nodiscard]] bool caught_up(const receiver& who) const noexcept;
   void delivered(std::uint32_t sequence);
   void settle(std::uint32_t sequence);
   void settle_complete();
@@ -143,6 +151,8 @@ class fanout_load final : public load {
   std::uint32_t local_done_ = 0;  // messages that all of them have received
   std::uint64_t next_slot_ = 0;
   bool started_ = false;
+  bool goes_on_ = false;          // past the window
+  std::uint32_t resumed_at_ = 0;  // the next message to be published then
   bool publisher_gone_ = true;
   std::uint64_t received_ = 0;
   fanout_tally tally_;

@@ -9,7 +9,8 @@ namespace skein::bench {
 
 class greeting {
  public:
-  greeting(std::size_t bytes, opcode kind) : body_(bytes, false), frame_(body_, kind, 0x5ca1ab1e) {}
+  greeting(std::size_t bytes, opcode kind)
+      : kind_(kind), body_(bytes, false), frame_(body_, kind, 0x5ca1ab1e) {}
 
   /// `number` tells one exchange from another.
   void say(client_socket& socket, std::uint32_t number) const {
@@ -18,10 +19,12 @@ class greeting {
 
   /// A compressed answer is an answer: its bytes are the echo mode's business.
   [[nodiscard]] bool answers(const message_view& message, std::uint32_t number) const noexcept {
-    return message.compressed || body_.token_of(message.payload) == make_token(number);
+    return message.kind == kind_ &&
+           (message.compressed || body_.token_of(message.payload) == make_token(number));
   }
 
  private:
+  opcode kind_;
   payload body_;
   premade_frame frame_;
 };

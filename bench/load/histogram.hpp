@@ -14,9 +14,9 @@ namespace skein::bench {
 
 class histogram {
  public:
-  void record(std::uint64_t value) noexcept {
-    ++counts_[index_of(value)];
-    ++total_;
+  void record(std::uint64_t value, std::uint64_t times = 1) noexcept {
+    counts_[index_of(value)] += times;
+    total_ += times;
     max_ = std::max(max_, value);
   }
 

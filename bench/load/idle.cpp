@@ -17,10 +17,12 @@ constexpr double exchange_patience_s = 10;
 struct idle_tally {
   std::uint64_t unanswered = 0;
   std::uint64_t wrong = 0;
+  bool deflate = false;
 
   void merge(const idle_tally& other) {
     unanswered += other.unanswered;
     wrong += other.wrong;
+    deflate = deflate || other.deflate;
   }
 };
 
@@ -38,6 +40,7 @@ class idle_load final : public load {
   [[nodiscard]] bool broken() const override { return driver().tally().lost >= driver().tally().opened; }
 
   void on_open(client_socket& socket) override {
+    tally_.deflate = tally_.deflate || socket.deflate();
     if (!exchange_) return;
     greeting_.say(socket, socket.index());
     ++tally_.unanswered;
@@ -96,6 +99,7 @@ bool run_idle(const run_context& run, const idle_options& options) {
   run.begin_report("idle", threads);
   out.add_count("connections", options.connections);
   out.add_flag("exchange", options.exchange);
+  out.add_flag("deflate", exchanged.deflate);
   out.new_block();
   out.add("handshakes_per_s", opening.per_second(opened), 0);
   out.add_latency("handshake", tally.handshake_ns);
@@ -113,6 +117,7 @@ bool run_idle(const run_context& run, const idle_options& options) {
   const bool all_lived = add_connections(out, tally);
   out.add_count("messages_lost", exchanged.unanswered);
   out.add_count("messages_wrong", exchanged.wrong);
+  if (run.common.deflate && !exchanged.deflate) out.note("the server declined permessage-deflate");
   crew.close_all();
   return all_lived && opened == options.connections && exchanged.unanswered == 0 && exchanged.wrong == 0;
 }

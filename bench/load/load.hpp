@@ -3,8 +3,11 @@
 // One thread's share of a load: a worker with its connections, and what is done with them. All of it runs on
 // that thread; a mode derives from it, and the team that runs the threads tells it what to do next.
 
+#include "histogram.hpp"
+#include "pacer.hpp"
 #include "worker.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -65,6 +68,21 @@ inline std::vector<std::uint32_t> shares_of(std::uint32_t total, std::uint32_t c
 /// How long ago `then` was; clocks that were read early make it 0 rather than enormous.
 constexpr std::uint64_t elapsed_ns(std::int64_t then, std::int64_t now) noexcept {
   return now > then ? static_cast<std::uint64_t>(now - then) : 0;
+}
+
+/// Records what was due in the window, from the `first` slot on, and has not left by now: it takes at least
+/// so long. Returns how much that is. Of a great many some stand for the others.
+inline std::uint64_t record_overdue(histogram& into, const pacer& pace, std::uint64_t first,
+                                    const measured_window& window, std::int64_t now) {
+  constexpr std::uint64_t samples = 65'536;
+  if (window.begin_ns == never_ns || window.end_ns == never_ns) return 0;
+  const auto end = pace.due_before(window.end_ns);
+  first = std::max(first, pace.due_before(window.begin_ns));
+  if (first >= end) return 0;
+  const auto stride = std::max<std::uint64_t>(1, (end - first) / samples);
+  for (auto slot = first; slot < end; slot += stride)
+    into.record(elapsed_ns(pace.due_ns(slot), now), std::min(stride, end - slot));
+  return end - first;
 }
 
 }  // namespace skein::bench

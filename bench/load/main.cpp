@@ -77,6 +77,8 @@ int run(const command_line& chosen) {
     out.print_csv(std::cout);
   else if (!out.nothing_measured())
     out.print_table(std::cout);
+  // A report that nobody can read is no run that was made.
+  if (!std::cout.flush()) throw std::runtime_error{"the figures could not be written"};
   return good ? 0 : 1;
 }
 

@@ -3,6 +3,7 @@
 #include "clock.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 
 namespace skein::bench {
@@ -15,6 +16,10 @@ constexpr double settle_s = 0.2;
 constexpr double load_busy = 0.95;
 constexpr double server_idle = 0.90;
 constexpr double shortest_telling_ns = 50e6;  // a run that broke off at once says nothing of either
+
+// An open load of fewer than so many, or with so many of them served, was kept.
+constexpr double least_telling_count = 20;
+constexpr double kept_share = 0.9;
 
 double ratio(double part, double whole) {
   return whole > 0 ? part / whole : 0;
@@ -67,7 +72,7 @@ void measurement::add_server(report& out, double operations, const std::string& 
   out.add_if(known, "server_rss_bytes", known ? static_cast<double>(after_->resident_bytes) : 0, 0);
 }
 
-void measurement::add_to(report& out, std::uint64_t count, const std::string& what) const {
+bool measurement::add_to(report& out, std::uint64_t count, const std::string& what) const {
   const auto operations = static_cast<double>(count);
   const auto wall_ns = static_cast<double>(end_ns_ - begin_ns_);
   double load_ns = 0;
@@ -99,6 +104,7 @@ void measurement::add_to(report& out, std::uint64_t count, const std::string& wh
   else if (saturated && !after_)
     out.note("the load generator was busy all the time; --pid tells whether it was the bottleneck");
   if (pid_ != 0 && (!before_ || !after_)) out.note("the server process could not be looked at, or has ended");
+  return bottleneck;
 }
 
 void run_window(team& crew, measurement& measured, const window_settings& settings) {
@@ -113,6 +119,19 @@ void run_window(team& crew, measurement& measured, const window_settings& settin
   crew.each([](load& work) { work.end_window(); });
   crew.drain("waiting for the rest", settings.drain_s,
              [](const load& work) { return work.finished() || work.broken(); });
+}
+
+void report_rate(report& out, double rate, const measurement& measured, std::uint64_t count,
+                 std::uint64_t unsent, bool load_was_bottleneck) {
+  const auto due = rate * measured.seconds();
+  const bool behind = due >= least_telling_count && static_cast<double>(count) < kept_share * due;
+  if ((!behind && unsent == 0) || !out.problem().empty()) return;
+  std::string text =
+      load_was_bottleneck ? "the load generator did not keep the rate: of " : "the rate was not kept: of ";
+  text +=
+      std::to_string(std::llround(due)) + " that were due, " + std::to_string(count) + " came in their time";
+  if (unsent != 0) text += ", and " + std::to_string(unsent) + " never left";
+  out.fail(text, false);
 }
 
 void report_problem(report& out, const connection_tally& tally) {

@@ -39,8 +39,8 @@ class measurement {
   [[nodiscard]] double per_second(std::uint64_t count) const noexcept;
 
   /// Adds what the server and the load generator used, for each of the `count` things called `what`, and says
-  /// whether the load generator was what limited the rate.
-  void add_to(report& out, std::uint64_t count, const std::string& what) const;
+  /// whether the load generator was what limited the rate; returns that.
+  bool add_to(report& out, std::uint64_t count, const std::string& what) const;
 
   [[nodiscard]] const std::optional<process_sample>& server_before() const noexcept { return before_; }
   [[nodiscard]] const std::optional<process_sample>& server_after() const noexcept { return after_; }
@@ -62,6 +62,11 @@ void run_window(team& crew, measurement& measured, const window_settings& settin
 
 /// Says in one line what went wrong with connections, if something did.
 void report_problem(report& out, const connection_tally& tally);
+
+/// Says in one line that an open load was not what was asked for, if it was not: `count` things were done in
+/// the window, `unsent` were due and never begun.
+void report_rate(report& out, double rate, const measurement& measured, std::uint64_t count,
+                 std::uint64_t unsent, bool load_was_bottleneck);
 
 /// Adds what became of the connections; true when all of them opened and none was lost.
 bool add_connections(report& out, const connection_tally& tally);

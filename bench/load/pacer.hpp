@@ -8,6 +8,10 @@
 
 namespace skein::bench {
 
+/// What a load sends in one turn, at most: a timetable that nobody can keep must not keep a thread from its
+/// sockets.
+constexpr std::uint32_t most_slots_a_turn = 4096;
+
 class pacer {
  public:
   pacer() = default;
@@ -18,6 +22,15 @@ class pacer {
 
   [[nodiscard]] std::int64_t due_ns(std::uint64_t k) const noexcept {
     return begin_ns_ + static_cast<std::int64_t>((static_cast<double>(k) + offset_) * interval_ns_);
+  }
+
+  /// How many are due before that time.
+  [[nodiscard]] std::uint64_t due_before(std::int64_t at_ns) const noexcept {
+    const auto intervals = static_cast<double>(at_ns - begin_ns_) / interval_ns_ - offset_;
+    auto k = intervals > 0 ? static_cast<std::uint64_t>(intervals) : 0;
+    while (due_ns(k) < at_ns) ++k;  // what rounding has left, either way
+    while (k != 0 && due_ns(k - 1) >= at_ns) --k;
+    return k;
   }
 
  private:

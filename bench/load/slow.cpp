@@ -1,6 +1,7 @@
 // Slow: a fan-out in which a share of the subscribers stops reading after a while. What matters is the
 // others: their latency before, and during the stall; and what the server does about the slow ones, which
-// shows when they read again.
+// shows when they read again. Publishing goes on meanwhile, so that it can be told which of them come back to
+// what is new: whoever was only given less has missed something, but is not behind for ever.
 
 #include "fanout_load.hpp"
 
@@ -59,12 +60,16 @@ bool run_slow(const run_context& run, const slow_options& options) {
     work.resume();
   });
   crew.drain("reading again", run.common.window.drain_s, [](const load& work) {
-    return (work.finished() && static_cast<const fanout_load&>(work).stalled_caught_up()) || work.broken();
+    return static_cast<const fanout_load&>(work).stalled_caught_up() || work.broken();
   });
+  crew.each([](fanout_load& work) { work.stop_publishing(); });
+  crew.drain("waiting for the rest", run.common.window.drain_s,
+             [](const load& work) { return work.finished() || work.broken(); });
   const auto during = take_latency(crew);
   const auto all = crew.result();
   auto tally = crew.tally();
-  tally.lost -= all.stalled_ended;
+  const auto ended = all.stalled_ended;
+  tally.lost -= ended;
   if (tally.lost + tally.refused == 0) tally.first_problem.clear();  // the end of a slow one is none
 
   auto& out = run.out;
@@ -82,18 +87,31 @@ bool run_slow(const run_context& run, const slow_options& options) {
   out.add_latency("during", during);
   out.new_block();
   out.add_count("slow_subscribers", all.stalled);
-  out.add_count("slow_closed_by_server", all.stalled_ended);
+  out.add_count("slow_closed_by_server", ended);
   out.add_counts("slow_close_codes", all.stalled_close_codes);
-  out.add_count("slow_kept", all.stalled - all.stalled_ended);
+  const auto behind = all.stalled - ended - all.stalled_caught_up;
+  out.add_count("slow_caught_up", all.stalled_caught_up);
+  out.add_count("slow_not_caught_up", behind);
   out.add_count("slow_deliveries_after_stall", all.stalled_deliveries);
+  out.add_count("slow_deliveries_skipped", all.stalled_skipped);
+  out.add_count("slow_deliveries_outstanding", all.stalled_outstanding);
   out.new_block();
-  measured.add_to(out, all.deliveries, "delivery");
+  const bool bottleneck = measured.add_to(out, all.deliveries, "delivery");
   out.new_block();
   const bool all_lived = add_connections(out, tally);
   add_faults(out, all);
   if (all.stalled_close_codes.contains(1006)) out.note("1006 means that no close frame came before the end");
+  if (behind != 0) {
+    const auto text = std::to_string(behind) + " of " + std::to_string(all.stalled) +
+                      " slow subscribers had not caught up, and " + std::to_string(all.stalled_outstanding) +
+                      " messages to them were on their way or lost";
+    out.note(text + "; --drain gives them longer");
+    if (out.problem().empty()) out.fail(text, false);
+  }
+  if (all.stalled_skipped != 0) out.note("the slow subscribers that caught up were not given everything");
+  report_rate(out, made.options.rate, measured, all.publications, all.unsent, bottleneck);
   crew.close_all();
-  return all_lived && all.faultless() && all.deliveries != 0 && all.stalled != 0;
+  return all_lived && all.faultless() && all.deliveries != 0 && all.stalled != 0 && behind == 0;
 }
 
 }  // namespace skein::bench

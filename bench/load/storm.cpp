@@ -17,14 +17,18 @@ constexpr double settle_s = 0.2;
 
 struct storm_tally {
   std::uint64_t missing = 0;  // not back at the end of a round, over all rounds
+  std::uint64_t back = 0;     // in the last round
   std::uint64_t failed_attempts = 0;
   std::uint64_t wrong = 0;
+  bool deflate = false;
   std::int64_t cut_ns = never_ns;  // the last round's begin
   std::int64_t back_ns = 0;        // and when the last connection was back
   histogram return_ns;
 
   void merge(const storm_tally& other) {
     missing += other.missing;
+    back += other.back;
+    deflate = deflate || other.deflate;
     failed_attempts += other.failed_attempts;
     wrong += other.wrong;
     cut_ns = std::min(cut_ns, other.cut_ns);
@@ -42,7 +46,11 @@ class storm_load final : public load {
         greeting_(greeting_bytes, run.common.kind()),
         served_(connections) {}
 
-  [[nodiscard]] storm_tally result() const { return tally_; }
+  [[nodiscard]] storm_tally result() const {
+    auto all = tally_;
+    all.back = served_count_;
+    return all;
+  }
 
   /// All connections end at once, and begin again.
   void cut_all() {
@@ -78,7 +86,10 @@ class storm_load final : public load {
     return now;
   }
 
-  void on_open(client_socket& socket) override { greeting_.say(socket, socket.index()); }
+  void on_open(client_socket& socket) override {
+    tally_.deflate = tally_.deflate || socket.deflate();
+    greeting_.say(socket, socket.index());
+  }
 
   void on_message(client_socket& socket, const message_view& message) override {
     if (served_[socket.index()] || !greeting_.answers(message, socket.index())) {
@@ -142,10 +153,11 @@ bool run_storm(const run_context& run, const storm_options& options) {
 
   measurement measured{crew, run.common.window.pid};
   std::vector<double> rounds_ms;
+  bool deserted = false;
   if (complete) {
     crew.wait("settling", settle_s, [](const load&) { return false; });
     measured.begin();
-    while (rounds_ms.size() < options.rounds && !run.host.cut_short()) {
+    while (rounds_ms.size() < options.rounds && !run.host.cut_short() && !deserted) {
       crew.each([](storm_load& work) { work.cut_all(); });
       const bool returned = crew.wait("returning", options.round_limit_s, back);
       // Who was interrupted may still want to know whether they come back.
@@ -154,8 +166,9 @@ bool run_storm(const run_context& run, const storm_options& options) {
         rounds_ms.push_back(static_cast<double>(elapsed_ns(so_far.cut_ns, so_far.back_ns)) / 1e6);
       } else if (!run.host.cut_short()) {
         rounds_ms.push_back(options.round_limit_s * 1e3);
+        deserted = crew.result().back == 0;  // there is nobody to come back to
       }
-      if (rounds_ms.size() < options.rounds)
+      if (rounds_ms.size() < options.rounds && !deserted)
         crew.wait("pausing", options.pause_s, [](const load&) { return false; });
     }
     measured.end();
@@ -168,6 +181,7 @@ bool run_storm(const run_context& run, const storm_options& options) {
   run.begin_report("storm", threads);
   out.add_count("connections", options.connections);
   out.add_count("rounds", rounds_ms.size());
+  out.add_flag("deflate", all.deflate);
   out.new_block();
   out.add_values("rounds_ms", rounds_ms, 1);
   std::sort(rounds_ms.begin(), rounds_ms.end());
@@ -185,6 +199,8 @@ bool run_storm(const run_context& run, const storm_options& options) {
   out.add_count("messages_wrong", all.wrong);
   if (!complete || all.missing != 0) report_problem(out, tally);
   if (!complete) out.note("not all connections were there before the first round");
+  if (deserted) out.note("no connection came back in a whole round: the storm was over");
+  if (run.common.deflate && !all.deflate) out.note("the server declined permessage-deflate");
   crew.close_all();
   const bool all_rounds = rounds_ms.size() == options.rounds || run.host.interrupted();
   return complete && all_rounds && !rounds_ms.empty() && all.missing == 0 && all.wrong == 0;

@@ -14,7 +14,7 @@ namespace skein::bench {
 
 stream::status stream::connect(const route& way) {
   tls_ = way.tls;
-  fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  fd_ = ::socket(way.target.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) return fail("socket");
   const int on = 1;
   ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -26,7 +26,7 @@ stream::status stream::connect(const route& way) {
     source.sin_addr.s_addr = htonl(*way.source);
     if (::bind(fd_, reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0) return fail("bind");
   }
-  if (::connect(fd_, reinterpret_cast<const sockaddr*>(&way.target), sizeof way.target) != 0 &&
+  if (::connect(fd_, reinterpret_cast<const sockaddr*>(&way.target), way.target_size) != 0 &&
       errno != EINPROGRESS)
     return fail("connect");
   wants_write_ = true;

@@ -6,6 +6,7 @@
 #include "tls.hpp"
 
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -18,8 +19,9 @@ namespace skein::bench {
 
 /// Where a stream connects to, and from; `tls` is null for plain TCP.
 struct route {
-  sockaddr_in target{};
-  std::optional<in_addr_t> source;  // in host byte order
+  sockaddr_storage target{};
+  socklen_t target_size = 0;
+  std::optional<in_addr_t> source;  // of IPv4, in host byte order
   const tls_context* tls = nullptr;
 };
 

@@ -12,8 +12,9 @@ namespace skein::bench {
 namespace {
 
 bool is_address(const std::string& host) {
-  in_addr ignored{};
-  return ::inet_pton(AF_INET, host.c_str(), &ignored) == 1;
+  in6_addr ignored{};
+  return ::inet_pton(AF_INET, host.c_str(), &ignored) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), &ignored) == 1;
 }
 
 }  // namespace

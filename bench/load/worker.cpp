@@ -54,10 +54,11 @@ worker::~worker() {
 }
 
 route worker::start_connecting() noexcept {
-  route way{settings_.target.address, {}, settings_.tls.get()};
+  route way{settings_.target.address, settings_.target.address_size, {}, settings_.tls.get()};
   ++handshaking_;
   const auto turn = static_cast<std::uint32_t>(connects_++ / connects_per_source % 256);
-  if (settings_.target.loopback()) way.source = INADDR_LOOPBACK + (turn << 8) + thread_;  // 127.0.TURN.THREAD
+  if (settings_.target.has_many_sources())
+    way.source = INADDR_LOOPBACK + (turn << 8) + thread_;  // 127.0.TURN.THREAD
   return way;
 }
 

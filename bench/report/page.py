@@ -112,13 +112,16 @@ def slow_table(results, scenario):
             codes = ", ".join(f"{count}× {code}" for code, count in report.get("slow_close_codes", {}).items())
             rows.append(f'<tr><th><i style="background:var(--s-{server})"></i>{escaped(results.labels[server])}</th>'
                         f'<td>{report.get("slow_closed_by_server", 0)} of {report.get("slow_subscribers", 0)}</td>'
-                        f"<td>{escaped(codes)}</td><td>{report.get('slow_deliveries_after_stall', 0):,}</td>"
+                        f"<td>{escaped(codes)}</td><td>{report.get('slow_caught_up', 0)}</td>"
+                        f"<td>{report.get('slow_not_caught_up', 0)}</td>"
+                        f"<td>{report.get('slow_deliveries_after_stall', 0):,}</td>"
+                        f"<td>{report.get('slow_deliveries_skipped', 0):,}</td>"
                         f'<td>{size_of(report.get("server_anonymous_bytes", 0))}</td></tr>')
     if not rows:
         return ""
-    return ('<figure class="wide"><figcaption><b>What became of the slow ones</b><span>1006: ended without a close frame</span></figcaption>'
-            '<div class="scroll"><table><thead><tr><th></th><th>closed</th><th>with</th><th>deliveries after<br>the stall'
-            f"</th><th>memory of the<br>server then</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div></figure>")
+    return (f'<figure class="wide"><figcaption><b>What became of the slow ones: {escaped(results.scenarios[scenario]["title"])}</b><span>1006: ended without a close frame</span></figcaption>'
+            '<div class="scroll"><table><thead><tr><th></th><th>closed</th><th>with</th><th>caught up</th><th>did not</th>'
+            f"<th>deliveries after<br>the stall</th><th>skipped</th><th>memory of the<br>server then</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div></figure>")
 
 
 def sweep(results, scenarios, value_of, show):

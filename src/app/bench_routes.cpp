@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace skein::app {
 namespace {
@@ -11,9 +12,19 @@ asio::awaitable<void> echo(connection& client) {
   while (auto received = co_await client.read()) co_await client.write(std::move(*received));
 }
 
-asio::awaitable<void> broadcast(connection& client, manager& hub) {
-  const auto how = delivery().on_route("/broadcast");
-  while (auto received = co_await client.read()) hub.post_broadcast(std::move(*received), how);
+/// A message in each of these ways by turns.
+asio::awaitable<void> broadcast(connection& client, manager& hub, std::vector<delivery> ways) {
+  std::size_t turn = 0;
+  while (auto received = co_await client.read())
+    hub.post_broadcast(std::move(*received), ways[turn++ % ways.size()]);
+}
+
+/// As news of so many things, of each of which only the newest counts.
+std::vector<delivery> conflated(const char* route) {
+  constexpr int things = 16;
+  std::vector<delivery> ways;
+  for (int i = 0; i < things; ++i) ways.push_back(delivery().on_route(route).conflate(std::to_string(i)));
+  return ways;
 }
 
 asio::awaitable<void> broadcast_awaited(connection& client, manager& hub) {
@@ -52,7 +63,12 @@ void add_bench_routes(container& into) {
   auto& hub = into.manager();
   auto& server = into.server();
   server.route("/echo", echo);
-  server.route("/broadcast", [&hub](connection& client) { return broadcast(client, hub); });
+  const auto to_all = [&](const char* route, const std::vector<delivery>& ways) {
+    server.route(route, [&hub, ways](connection& client) { return broadcast(client, hub, ways); });
+  };
+  to_all("/broadcast", {delivery().on_route("/broadcast")});
+  to_all("/broadcast-drop", {delivery().on_route("/broadcast-drop").drop()});
+  to_all("/broadcast-conflate", conflated("/broadcast-conflate"));
   auto& topics = into.topics();
   server.route("/publish", [&topics](connection& client) { return publish(client, topics); });
   server.route("/crowd", [&topics](connection& client) { return follow_nothing_else(client, topics); });

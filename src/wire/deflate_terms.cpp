@@ -83,8 +83,10 @@ class offer {
     } else if (same_name(name, "client_no_context_takeover")) {
       once(seen_client_takeover_, !value);
     } else if (same_name(name, "server_max_window_bits")) {
+      // Section 7.1.2.1: whoever accepts it says so, whatever its value.
+      terms_.answer_server_window = true;
       terms_.server_window_bits = value ? window_bits(*value) : 0;
-      // Section 7.1.2.1. zlib cannot deflate with a window of 8 bits.
+      // zlib cannot deflate with a window of 8 bits.
       once(seen_server_window_, terms_.server_window_bits > 8);
     } else if (same_name(name, "client_max_window_bits")) {
       // Section 7.1.2.2: without a value the client only says that it understands one.
@@ -133,7 +135,7 @@ bool read_extension(reader& text, std::optional<deflate_terms>& chosen) {
 
 std::string deflate_terms::answer() const {
   std::string text = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-  if (server_window_bits < 15) text += "; server_max_window_bits=" + std::to_string(server_window_bits);
+  if (answer_server_window) text += "; server_max_window_bits=" + std::to_string(server_window_bits);
   if (answer_client_window) text += "; client_max_window_bits=" + std::to_string(client_window_bits);
   return text;
 }

@@ -12,6 +12,7 @@ namespace skein::detail {
 struct deflate_terms {
   int server_window_bits = 15;        ///< 9 to 15
   int client_window_bits = 15;        ///< 8 to 15
+  bool answer_server_window = false;  ///< it was offered
   bool answer_client_window = false;  ///< it was offered with a value
 
   /// What the response's Sec-WebSocket-Extensions says. Neither side keeps a context between messages.

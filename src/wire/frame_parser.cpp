@@ -32,6 +32,14 @@ std::uint64_t read_length(const unsigned char* header) noexcept {
   return length;
 }
 
+/// What a message of the limit's size may take when it is compressed. What does not compress grows by little,
+/// five bytes for each stored block (RFC 1951 section 3.2.4); but blocks may also be empty, so that a message
+/// of no bytes at all could go on for ever.
+constexpr std::uint64_t largest_compressed(std::uint64_t max_bytes) noexcept {
+  constexpr std::uint64_t longest_length = (1ULL << 63U) - 1, a_few_blocks = 1024;
+  return max_bytes > (longest_length - a_few_blocks) / 2 ? longest_length : 2 * max_bytes + a_few_blocks;
+}
+
 close_code read_code(std::string_view payload) noexcept {
   return static_cast<close_code>(static_cast<unsigned char>(payload[0]) << 8U |
                                  static_cast<unsigned char>(payload[1]));
@@ -142,8 +150,9 @@ close_code frame_parser::judge_length(const unsigned char* header, std::size_t s
     return close_code::protocol_error;
   }
   const bool compressed = in_message_ ? compressed_ : (header[0] & rsv1_bit) != 0;
+  const auto limit = compressed ? largest_compressed(max_bytes_) : max_bytes_;
   // Section 7.4.1, 1009. What is left can be no less than zero.
-  const bool too_big = max_bytes_ != 0 && !compressed && length > max_bytes_ - message_bytes_;
+  const bool too_big = max_bytes_ != 0 && length > limit - message_bytes_;
   return too_big ? close_code::message_too_big : close_code::none;
 }
 
@@ -168,7 +177,7 @@ void frame_parser::begin_frame(const unsigned char* header, std::size_t size) no
     utf8_.reset();
   }
   ++frames_;
-  if (!compressed_) message_bytes_ += remaining_;
+  message_bytes_ += remaining_;
 }
 
 // --- Payloads ---

@@ -19,7 +19,9 @@ namespace skein::detail {
 
 /// What a peer's messages may be. Zero: no limit.
 struct frame_limits {
-  std::size_t message_bytes = 0;     ///< past it 1009; of a compressed message whoever inflates it counts
+  /// Past it 1009. Of a compressed message whoever inflates it counts; here it may have twice as many bytes,
+  /// and 1,024 more.
+  std::size_t message_bytes = 0;
   std::uint32_t message_frames = 0;  ///< past it 1008
   bool compression = false;          ///< RSV1 may mark a message as compressed (RFC 7692 section 6)
 };

@@ -131,8 +131,8 @@ close_code message_inflater::run(std::string& message) {
       inflateReset(&stream);
       stream_ended_ = false;
     }
-    // One byte past the limit tells that it is passed.
-    const auto room = limit_ == 0 ? step : std::min(step, limit_ - message.size() + 1);
+    // One byte past the limit tells that it is passed; added last, since no byte is past the largest limit.
+    const auto room = limit_ == 0 ? step : std::min(step - 1, limit_ - message.size()) + 1;
     stream.next_out = reinterpret_cast<Bytef*>(made.data());
     stream.avail_out = static_cast<uInt>(room);
     const auto status = inflate(&stream, Z_SYNC_FLUSH);

@@ -7,9 +7,11 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -23,9 +25,9 @@ LIMIT_S = 60
 
 
 @contextlib.contextmanager
-def skein_server(*arguments):
+def skein_server(*arguments, at="127.0.0.1"):
     """Yields its address and process id."""
-    command = [SERVER, "--port", "0", "--address", "127.0.0.1", "--shards", "1", "--bench-routes",
+    command = [SERVER, "--port", "0", "--address", at, "--shards", "1", "--bench-routes",
                "--examples=false", *arguments]
     with tempfile.TemporaryFile("w+") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
@@ -34,7 +36,7 @@ def skein_server(*arguments):
             while not found and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.02)
                 output.seek(0)
-                found = re.search(r"listening on ([\d.]+:\d+)", output.read())
+                found = re.search(r"listening on ([\d.]+:\d+|\[[\da-f:]+\]:\d+)", output.read())
             if not found:
                 raise RuntimeError("skein-server does not start")
             yield found.group(1), process.pid
@@ -149,6 +151,67 @@ class Modes(Case):
     def test_churn_with_a_rate(self):
         got = self.figures("churn", *self.echo, *QUICK, "--rate", 100, "--threads", 2)
         self.assertAlmostEqual(got["cycles"], 40, delta=10)
+        # By when they were due: those that came behind the window are among them.
+        self.assertAlmostEqual(sum(count for _, count in got["served_histogram_us"]), 40, delta=1)
+
+    def test_churn_with_a_rate_beside_a_server_that_stands_still(self):
+        with skein_server() as (address, pid):
+            command = [BENCH, "churn", "--url", f"ws://{address}/echo", "--rate", "100", "--seconds", "1.5", "--warmup",
+                       "0.2", "--json"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                time.sleep(0.9)  # in the window
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(0.6)
+                os.kill(pid, signal.SIGCONT)
+                out, _ = process.communicate(timeout=LIMIT_S)
+        got = json.loads(out)
+        self.assertEqual(process.returncode, 0)
+        # A third of them was due meanwhile, and all of them count.
+        self.assertAlmostEqual(sum(count for _, count in got["served_histogram_us"]), 150, delta=3)
+        self.assertGreater(got["served_max_us"], 500_000)
+        self.assertGreater(got["served_p90_us"], 250_000)
+
+    def test_churn_with_a_rate_counts_what_never_came(self):
+        with skein_server() as (address, pid):
+            command = [BENCH, "churn", "--url", f"ws://{address}/echo", "--rate", "100", "--connections", "10",
+                       "--seconds", "1", "--warmup", "0.2", "--drain", "0.3", "--json"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                time.sleep(0.7)
+                os.kill(pid, signal.SIGSTOP)
+                out, err = process.communicate(timeout=LIMIT_S)
+        got = json.loads(out)
+        self.assertEqual((process.returncode, got["connections_unfinished"]), (1, 10))
+        self.assertGreater(got["connections_unstarted"], 20)
+        self.assertAlmostEqual(sum(count for _, count in got["served_histogram_us"]), 100, delta=3)
+        self.assertGreater(got["served_p99_us"], 500_000)
+        self.assertIn("never left", err)
+
+    def test_a_rate_that_nobody_can_keep(self):
+        for mode, url in (("echo", self.echo), ("churn", self.echo), ("fanout", self.broadcast)):
+            extra = ("--subscribers", 5, "--window", 64) if mode == "fanout" else ("--connections", 10)
+            begin = time.monotonic()
+            done = bench(mode, *url, "--seconds", 0.3, "--warmup", 0.1, "--drain", 0.2, "--rate", "1e9", *extra, "--json")
+            self.assertLess(time.monotonic() - begin, 20)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+            self.assertRegex(done.stderr, r"keep the rate|rate was not kept")
+
+    def test_a_load_generator_that_is_the_bottleneck(self):
+        # It spins on a timetable that nobody can keep, and the process that is said to be the server does nothing.
+        with subprocess.Popen(["sleep", "60"]) as idle:
+            try:
+                for _ in range(5):
+                    done = bench("echo", *self.echo[:2], "--pid", idle.pid, "--rate", "1e9", "--connections", 50,
+                                 "--seconds", 0.3, "--warmup", 0.1, "--drain", 0.1, "--json")
+                    got = json.loads(done.stdout)
+                    busy = got["load_cpu_percent_of_busiest_thread"] > 95
+                    self.assertEqual(got["load_was_bottleneck"], busy)
+                    self.assertEqual("bottleneck" in " ".join(got["notes"]), busy)
+                    if busy:
+                        self.assertIn("the load generator did not keep the rate", done.stderr)
+                        return
+            finally:
+                idle.kill()
+        self.skipTest("other processes took the cores")
 
     def test_storm(self):
         got = self.figures("storm", *self.echo, "--connections", 200, "--rounds", 2, "--pause", 0, "--threads", 2)
@@ -161,7 +224,8 @@ class Modes(Case):
         with skein_server("--send-queue-messages", "64", "--write-buffer-size", "4KiB") as (address, _):
             got = self.figures("slow", "--url", f"ws://{address}/broadcast", *QUICK, "--subscribers", 20, "--stall",
                                1, "--slow-percent", 20, "--size", 8192, "--rate", 200)
-        self.assertEqual((got["slow_subscribers"], got["slow_closed_by_server"], got["slow_kept"]), (4, 4, 0))
+        self.assertEqual((got["slow_subscribers"], got["slow_closed_by_server"]), (4, 4))
+        self.assertEqual((got["slow_caught_up"], got["slow_not_caught_up"]), (0, 0))
         self.assertEqual(got["slow_close_codes"], {"4008": 4})
         self.assertEqual(got["connections_lost"], 0)
         self.assert_rising(got, "before")
@@ -170,7 +234,63 @@ class Modes(Case):
     def test_slow_subscribers_that_catch_up(self):
         got = self.figures("slow", *self.broadcast, *QUICK, "--subscribers", 20, "--stall", 0.3, "--rate", 50,
                            "--threads", 2)
-        self.assertEqual((got["slow_subscribers"], got["slow_closed_by_server"], got["slow_kept"]), (2, 0, 2))
+        self.assertEqual((got["slow_subscribers"], got["slow_closed_by_server"]), (2, 0))
+        self.assertEqual((got["slow_caught_up"], got["slow_not_caught_up"]), (2, 0))
+        self.assertEqual((got["slow_deliveries_skipped"], got["slow_deliveries_outstanding"]), (0, 0))
+
+    def test_slow_subscribers_that_miss_messages(self):
+        small = ("--send-queue-messages", "16", "--write-buffer-size", "4KiB")
+        for policy in ("drop", "conflate"):
+            with skein_server(*small) as (address, _):
+                done = bench("slow", "--url", f"ws://{address}/broadcast-{policy}", "--seconds", 0.4, "--warmup", 0.1,
+                             "--subscribers", 20, "--stall", 1, "--slow-percent", 20, "--size", 16384, "--rate", 100,
+                             "--json")
+            got = json.loads(done.stdout)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual((got["slow_subscribers"], got["slow_closed_by_server"]), (4, 0))
+            self.assertEqual((got["slow_caught_up"], got["slow_not_caught_up"]), (4, 0))
+            self.assertGreater(got["slow_deliveries_skipped"], 0)
+            self.assertEqual(got["slow_deliveries_outstanding"], 0)
+            self.assertIn("not given everything", " ".join(got["notes"]))
+
+    def test_who_has_not_caught_up_is_told_of(self):
+        with skein_server("--send-queue-messages", "10000", "--send-queue-bytes", "1GiB") as (address, pid):
+            command = [BENCH, "slow", "--url", f"ws://{address}/broadcast", "--seconds", "0.4", "--warmup", "0.1",
+                       "--drain", "0.3", "--subscribers", "10", "--slow-percent", "20", "--stall", "2", "--rate", "100",
+                       "--json"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                time.sleep(1.7)  # within the stall
+                os.kill(pid, signal.SIGSTOP)
+                out, err = process.communicate(timeout=LIMIT_S)
+        got = json.loads(out)
+        self.assertEqual((process.returncode, got["slow_not_caught_up"]), (1, 2))
+        self.assertIn("had not caught up", err)
+
+    def test_a_server_that_dies_ends_a_storm(self):
+        with skein_server() as (address, pid):
+            command = [BENCH, "storm", "--url", f"ws://{address}/echo", "--connections", "20", "--rounds", "100",
+                       "--round-limit", "0.5", "--pause", "0.1", "--json"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                time.sleep(0.8)
+                os.kill(pid, signal.SIGKILL)
+                begin = time.monotonic()
+                out, err = process.communicate(timeout=LIMIT_S)
+        self.assertLess(time.monotonic() - begin, 10)
+        self.assertEqual((process.returncode, err.count("\n")), (1, 1), err)
+        self.assertIn("the storm was over", " ".join(json.loads(out)["notes"]))
+
+    def test_compression_that_is_agreed_on_or_declined(self):
+        with skein_server("--compression=false") as (address, _):
+            for mode in ("echo", "idle", "churn", "storm", "fanout"):
+                path = "broadcast" if mode == "fanout" else "echo"
+                window = () if mode in ("idle", "storm") else QUICK
+                few = ("--subscribers", 4) if mode == "fanout" else ("--connections", 4)
+                plain = self.figures(mode, "--url", f"ws://{address}/{path}", "--deflate", *window, *few)
+                self.assertFalse(plain["deflate"])
+                self.assertIn("declined permessage-deflate", " ".join(plain["notes"]))
+                agreed = self.figures(mode, *(self.broadcast if mode == "fanout" else self.echo), "--deflate", *window, *few)
+                self.assertTrue(agreed["deflate"])
+                self.assertNotIn("declined", " ".join(agreed["notes"]))
 
     def test_csv_has_the_names_of_a_run_that_failed(self):
         tables = []
@@ -223,6 +343,13 @@ class Faults(Case):
         with peer.Peer(peer.spoil(every=1)) as server:
             got = self.figures("echo", "--url", server.url("/echo"), *QUICK, "--connections", 2, status=1)
         self.assertGreater(got["messages_wrong"], 0)
+
+    def test_an_echo_of_another_kind(self):
+        as_binary = lambda who, count, data: [b"\x82" + data[1:] if data[0] == 0x81 else data]
+        with peer.Peer(as_binary) as server:
+            for mode in ("echo", "churn"):
+                got = self.figures(mode, "--url", server.url("/echo"), *QUICK, "--connections", 2, status=1)
+                self.assertGreater(got["messages_wrong"], 0)
 
     def fanout(self, fault, window, threads):
         with peer.Peer(fault) as server:
@@ -286,6 +413,15 @@ class Ends(Case):
     def test_a_wrong_command_line(self):
         for arguments in ((), ("nonsense",), ("echo", "--size", "1"), ("echo", "--json", "--csv"), ("idle", "--rate", "1"),
                           ("echo", "--url", "http://127.0.0.1/"), ("echo", "--connections", "900000"),
+                          ("echo", "--rate", "nan"), ("echo", "--rate", "inf"), ("echo", "--seconds", "nan"),
+                          ("slow", "--rate", "nan"), ("slow", "--slow-percent", "nan"), ("storm", "--pause", "-nan"),
+                          ("echo", "--time-limit", "nan"), ("idle", "--hold", "inf"), ("echo", "--pid", "0"),
+                          ("echo", "--pid", "-1"), ("echo", "--pid", "nan"), ("echo", "--rate", "0"),
+                          *(("echo", "--url", url) for url in
+                            ("ws://127.0.0.1:/", "ws://127.0.0.1:0/", "ws://127.0.0.1:65536/", "ws://127.0.0.1:http/",
+                             "ws://127.0.0.1:-1/", "ws://127.0.0.1:80x/", "ws://", "ws:///path", "ws://:80/", "ws://[::1/",
+                             "ws://[::1]80/", "ws://[]:80/", "ws://::1/", "ws://user@127.0.0.1/", "ws://127.0.0.1/#part",
+                             "w://127.0.0.1/")),
                           ("echo", "--url", "wss://127.0.0.1:9/", "--ca", "/nonexistent")):
             done = bench(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
@@ -304,6 +440,35 @@ class Ends(Case):
             done = bench(mode, "--url", "ws://127.0.0.1:9/")
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertEqual(done.stderr, "skein-bench: no connection could be opened: connect: Connection refused\n")
+
+    def test_urls_of_every_form(self):
+        with skein_server() as (address, _):
+            for url in (f"WS://{address}/echo", f"wS://{address}/echo?x=1"):
+                self.assertGreater(self.figures("echo", "--url", url, *QUICK, "--connections", 2)["messages"], 0)
+            # Without a path there is nothing, but it is asked for, with its query.
+            for url in (f"ws://{address}?x=1", f"ws://{address}"):
+                done = bench("echo", "--url", url, *QUICK, "--connections", 1)
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, "40[04]|426")
+
+    def test_ipv6(self):
+        try:
+            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+                probe.bind(("::1", 0))
+        except OSError:
+            self.skipTest("no IPv6 here")
+        with skein_server(at="::1") as (address, _):
+            self.assertTrue(address.startswith("[::1]:"))
+            for mode in ("echo", "churn"):
+                self.figures(mode, "--url", f"ws://{address}/echo", *QUICK, "--connections", 4, "--threads", 2)
+
+    def test_figures_that_cannot_be_written(self):
+        with skein_server() as (address, _), open("/dev/full", "w", encoding="ascii") as full:
+            for form in ((), ("--json",), ("--csv",)):
+                done = subprocess.run([BENCH, "echo", "--url", f"ws://{address}/echo", *QUICK, *form], stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=LIMIT_S, check=False)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("could not be written", done.stderr)
 
     def test_a_server_that_refuses(self):
         with peer.Peer(refuse=True) as server:

@@ -8,6 +8,7 @@
 #include <map>
 
 using namespace engine_runs;
+using engine_runs::comparing::messages_in;
 using engine_runs::comparing::without_failure;
 using namespace std::string_literals;
 using skein::test::deflate_form;
@@ -107,6 +108,16 @@ std::string in_words(const events& log) {
   return text;
 }
 
+/// What the comparison says of bytes of which the native engine makes what is right, and Beast something
+/// else.
+bool lets_pass(const std::string& bytes, const events& beast, const engine_options& options = deflating) {
+  const auto right = read_plainly(bytes, options);
+  auto native = options;
+  native.kind = engine::native;
+  CHECK(run(native, bytes) == right.log);
+  return judge(right, right.log, beast, options).alike;
+}
+
 void check_alike(const engine_options& options, const std::string& bytes, std::uint32_t seed) {
   const auto result = compare(options, bytes, random_cuts(seed), random_cuts(seed + 1));
   if (!result.alike) {
@@ -123,6 +134,90 @@ void check_alike(const engine_options& options, const std::string& bytes, std::u
 }  // namespace
 
 TEST_SUITE("engines") {
+  TEST_CASE("with compression the comparison overlooks only what happens in compressed messages") {
+    const auto hello = frame(1, "\xf2\x48\xcd\xc9\xc9\x07\x00"s, {.rsv = 4});
+    const auto before = text_frame("before") + hello;
+    const events good{got_text("before"), got_text("Hello")};
+    const auto failing = [&](unsigned code) {
+      auto log = good;
+      log.push_back(failed(code));
+      return log;
+    };
+    // Faults of uncompressed frames have one code, and both must see them.
+    const std::vector<std::pair<std::string, unsigned>> faults{
+        {binary_frame(std::string(2'001, 'x')), 1009},
+        {text_frame("\xff"), 1007},
+        {frame(3, ""), 1002},
+        {text_frame("", false) + text_frame(""), 1002}};
+    for (const auto& [fault, code] : faults) {
+      CAPTURE(code);
+      CHECK(lets_pass(before + fault, failing(code)));
+      for (const unsigned other : {1002U, 1007U, 1008U, 1009U})
+        if (other != code) CHECK_FALSE(lets_pass(before + fault, failing(other)));
+      CHECK_FALSE(lets_pass(before + fault, good));
+      CHECK_FALSE(lets_pass(before + fault + hello, {good[0], good[1], good[1]}));
+    }
+    // Nobody fails where nothing is wrong.
+    CHECK_FALSE(lets_pass(before + text_frame("after"), failing(1002)));
+    CHECK_FALSE(lets_pass(before, {got_text("before"), failed(1007)}));
+    CHECK_FALSE(lets_pass(before, {got_text("before")}));
+  }
+
+  TEST_CASE("zlib decides which compressed messages may be refused, and which may not be read") {
+    const auto of = [](const std::string& payload) {
+      return frame(1, payload, {.rsv = 4}) + text_frame("next");
+    };
+    const auto broken = of("\x07\x00"s);
+    for (const unsigned code : {1002U, 1007U, 1008U, 1009U}) CHECK(lets_pass(broken, {failed(code)}));
+    CHECK_FALSE(lets_pass(broken, {failed(1000)}));
+    CHECK_FALSE(lets_pass(broken, {got_text(""), got_text("next")}));
+    const auto not_text = of(deflate_payload("\xff"));
+    CHECK(lets_pass(not_text, {failed(1002)}));
+    CHECK_FALSE(lets_pass(not_text, {got_text("\xff"), got_text("next")}));
+    const auto cut = of("\xf2\x48\xcd\xc9"s);
+    CHECK(lets_pass(cut, {got_text("Hel"), got_text("next")}));
+    const auto whole = of("\xf2\x48\xcd\xc9\xc9\x07\x00"s);
+    CHECK_FALSE(lets_pass(whole, {failed(1002)}));
+    CHECK_FALSE(lets_pass(whole, {got_text("Hell"), got_text("next")}));
+    const auto final_block = of("\xf3\x48\xcd\xc9\xc9\x07\x00"s);
+    CHECK(lets_pass(final_block, {failed(1002)}));
+    CHECK_FALSE(lets_pass(final_block, {failed(1009)}));
+    const auto empty = of("");
+    CHECK(lets_pass(empty, {failed(1007)}));
+    CHECK_FALSE(lets_pass(empty, {failed(1002)}));
+  }
+
+  TEST_CASE("a compressed message that is too long as it comes: Beast does not count") {
+    std::string blocks;
+    for (int i = 0; i < 1'200; ++i) blocks += "\x00\x00\x00\xff\xff"s;
+    const auto bytes = frame(2, blocks + "\x00"s, {.rsv = 4}) + text_frame("next");
+    const auto result = compare(deflating, bytes, {}, {});
+    CHECK(result.alike);
+    CHECK(result.native == events{failed(1009)});
+    CHECK(result.beast[0] == got_binary(""));
+  }
+
+  TEST_CASE("a compressed message that refers to the one before: Beast remembers it") {
+    // Found by the fuzz target. No context takeover was agreed on.
+    const auto refers = frame(2, "\x02\x01\x05\x81\x00\x05"s, {.rsv = 4});
+    const auto before =
+        frame(2, deflate_payload("some"), {.rsv = 4}) + frame(2, deflate_payload("more"), {.rsv = 4});
+    const auto result = compare(deflating, before + refers, {}, {});
+    CHECK(result.alike);
+    CHECK(result.native == events{got_binary("some"), got_binary("more"), failed(1007)});
+    CHECK(messages_in(result.beast) == 3);
+    // Alone both refuse it.
+    CHECK(messages_in(compare(deflating, refers, {}, {}).beast) == 0);
+    CHECK_FALSE(lets_pass(refers, {got_binary("made up")}));
+  }
+
+  TEST_CASE("a header that is wrong, of a compressed message without payload") {
+    const auto bytes = ping("p") + "\xc3"s;
+    const auto result = compare(deflating, bytes, {}, {});
+    CHECK(result.alike);
+    CHECK(result.native.back() == failed(1002));
+  }
+
   TEST_CASE("conversations, right ones and damaged ones") {
     for (std::uint32_t seed = 0; seed < 1'500; ++seed) {
       dice random{seed + 1};
@@ -161,6 +256,18 @@ TEST_SUITE("engines") {
     CHECK(result.beast.empty());
     const auto text = frame(1, "\xff", {.wide = 8, .declared = ~0ULL});
     CHECK(compare({}, text, {}, {}).alike);
+  }
+
+  TEST_CASE("a length of 2^63 of a compressed message, which Beast does not limit") {
+    // Found by the fuzz target.
+    for (const auto& begin : {""s, frame(2, "\xf2\x48", {.fin = false, .rsv = 4})}) {
+      const auto last = begin.empty() ? frame(2, "abc", {.rsv = 4, .wide = 8, .declared = ~0ULL})
+                                      : frame(0, "abc", {.wide = 8, .declared = ~0ULL});
+      const auto result = compare(deflating, begin + last, {}, {});
+      CHECK(result.alike);
+      CHECK(result.native == events{failed(1002)});
+      CHECK(messages_in(result.beast) == 0);
+    }
   }
 
   TEST_CASE("a compressed message without payload: Beast does not make up what it is") {

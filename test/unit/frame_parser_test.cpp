@@ -157,6 +157,47 @@ TEST_SUITE("frame_parser") {
                   17, 1009);
   }
 
+  TEST_CASE("a compressed message may have twice as many bytes as the limit, and 1,024 more") {
+    auto deflating = small;
+    deflating.compression = true;
+    constexpr std::size_t most = 2 * 1000 + 1024;
+    // Blocks that say that they store nothing, and one that stores what is missing to that size.
+    const auto nothing_in = [](std::size_t size) {
+      std::string blocks;
+      while (blocks.size() + 11 <= size) blocks += "\x00\x00\x00\xff\xff"s;
+      const auto stored = size - blocks.size() - 6;
+      blocks += "\x00"s + static_cast<char>(stored) + "\x00"s + static_cast<char>(~stored) + "\xff";
+      return blocks + some(stored) + "\x00"s;
+    };
+    const auto fits = [&](std::size_t size) { return got_binary(some((size - 6) % 5)); };
+    for (const auto size : {most - 1, most}) {
+      const auto payload = nothing_in(size);
+      REQUIRE(payload.size() == size);
+      check_everywhere(deflating, frame(2, payload, {.rsv = 4}), {fits(size)});
+      check_everywhere(deflating,
+                       frame(2, payload.substr(0, 1000), {.fin = false, .rsv = 4}) +
+                           frame(0, payload.substr(1000)) + frame(2, payload, {.rsv = 4}),
+                       {fits(size), fits(size)});
+    }
+    check_refused(deflating, frame(2, nothing_in(most + 1), {.rsv = 4}), 4, 1009);
+    const auto full = frame(2, nothing_in(most), {.fin = false, .rsv = 4});
+    check_refused(deflating, full + continuation("x"), full.size() + 2, 1009);
+    check_refused(deflating, frame(1, "", {.rsv = 4, .wide = 8, .declared = 1ULL << 40U}), 10, 1009);
+    // Uncompressed messages beside them have their own limit.
+    check_everywhere(deflating, full + continuation("") + binary_frame(some(1000)),
+                     {fits(most), got_binary(some(1000))});
+    check_refused(deflating, binary_frame(some(1001)), 4, 1009);
+  }
+
+  TEST_CASE("the largest limit there can be does not make the one of compressed messages a small one") {
+    for (const auto limit : {~std::size_t{0}, ~std::size_t{0} / 2, ~std::size_t{0} / 4 + 1}) {
+      const engine_options vast{.max_message_bytes = limit, .compression = true, .kind = engine::native};
+      const auto hello = frame(1, "\xf2\x48\xcd\xc9\xc9\x07\x00"s, {.rsv = 4});
+      CHECK(run(vast, hello) == events{got_text("Hello")});
+      CHECK(run(vast, frame(2, "", {.rsv = 4, .wide = 8, .declared = 1ULL << 62U})).empty());
+    }
+  }
+
   TEST_CASE("a message may have as many frames as the limit, and control frames do not count") {
     const auto in_frames = [](std::size_t count) {
       auto bytes = text_frame("x", false);

@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 #include <zlib.h>
 
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -182,6 +183,16 @@ TEST_SUITE("inflate") {
     CHECK(inflated(bomb, {.limit = 0}).message.size() == 10 << 20);
   }
 
+  TEST_CASE("the largest limit there can be is a limit, and not the end of all progress") {
+    constexpr auto largest = std::numeric_limits<std::size_t>::max();
+    const auto payload = prose(40'000);
+    for (const auto limit : {largest, largest - 1}) {
+      check_read(hello, "Hello", {.limit = limit, .text = true});
+      check_read(deflate_payload(payload), payload, {.limit = limit});
+      check_refused("\x07\x00"s, invalid, {.limit = limit});
+    }
+  }
+
   TEST_CASE("text is UTF-8 when it is inflated") {
     const settings text{.text = true};
     check_read(deflate_payload("\xe2\x82\xac \xf0\x9f\x98\x80"), "\xe2\x82\xac \xf0\x9f\x98\x80", text);
@@ -219,6 +230,16 @@ TEST_SUITE("inflate") {
     }}.join();
   }
 
+  TEST_CASE("an inflater that is moved goes on where it was") {
+    std::string message;
+    message_inflater first{15, 100, true};
+    CHECK(first.take(hello.substr(0, 4), message) == close_code::none);
+    message_inflater second{std::move(first)};
+    CHECK(second.take(hello.substr(4), message) == close_code::none);
+    CHECK(second.finish(message) == close_code::none);
+    CHECK(message == "Hello");
+  }
+
   TEST_CASE("a context may be given back on a thread that has no pool, or whose pool is gone") {
     std::optional<message_inflater> from_another;
     std::thread{[&] { from_another.emplace(15, 100, true); }}.join();
@@ -244,8 +265,10 @@ TEST_SUITE("deflate_terms") {
     CHECK(answer({"permessage-deflate; client_max_window_bits"}) == plain);
     CHECK(answer({"permessage-deflate; client_max_window_bits=8"}) == plain + "; client_max_window_bits=8");
     CHECK(answer({"permessage-deflate; client_max_window_bits=15"}) == plain + "; client_max_window_bits=15");
-    CHECK(answer({"permessage-deflate; server_max_window_bits=9"}) == plain + "; server_max_window_bits=9");
-    CHECK(answer({"permessage-deflate; server_max_window_bits=15"}) == plain);
+    for (int bits = 9; bits <= 15; ++bits) {
+      const auto window = "; server_max_window_bits=" + std::to_string(bits);
+      CHECK(answer({"permessage-deflate" + window}) == plain + window);
+    }
     CHECK(answer({"permessage-deflate;server_max_window_bits=12;client_max_window_bits=11"}) ==
           plain + "; server_max_window_bits=12; client_max_window_bits=11");
     CHECK(answer({" permessage-deflate \t; server_max_window_bits = 10 "}) ==

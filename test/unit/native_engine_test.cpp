@@ -213,6 +213,28 @@ TEST_SUITE("native engine") {
     }
   }
 
+  TEST_CASE("it names the server's window whenever it was offered, Beast only if it is not the largest") {
+    auto options = plain;
+    options.compression = true;
+    auto other = options;
+    other.kind = engine::beast;
+    std::vector<char> scratch(scratch_size(other));
+    for (int bits = 9; bits <= 15; ++bits) {
+      const auto window = "; server_max_window_bits=" + std::to_string(bits);
+      const auto offer = "permessage-deflate" + window;
+      const auto opening = upgrade_request({{"Sec-WebSocket-Extensions", offer}});
+      const auto native = accept_upgrade(opening, {}, options, {});
+      const auto beast = accept_upgrade(opening, {}, other, scratch);
+      CHECK(native.engine->send_window_bits() == bits);
+      CHECK(beast.engine->send_window_bits() == bits);
+      auto answer = native.response;
+      const auto named = answer.find(window + "\r\n");
+      REQUIRE(named != std::string::npos);
+      if (bits == 15) answer.erase(named, window.size());
+      CHECK(answer == beast.response);
+    }
+  }
+
   TEST_CASE("the key of RFC 6455 section 1.3 has the answer that stands there; without a key there is none") {
     const auto accepted = accept_natively(upgrade_request(), {}, plain);
     CHECK(accepted.response.find("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") !=

@@ -3,9 +3,13 @@
 #include "connection/tls_session.hpp"
 
 #include "../tls_files.hpp"
+#include "connection/loop.hpp"
 #include "security/tls_context.hpp"
+#include "testing/memory_transport.hpp"
 
 #include <boost/asio/error.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 
 #include <doctest/doctest.h>
 #include <openssl/err.h>
@@ -126,6 +130,33 @@ result read(tls_session& from, std::size_t room = 64 * 1024) {
   return {ec, bytes};
 }
 
+/// `co_await`: until there is something to read. `asking` is true within the call that asks for it.
+struct readable {
+  transport& where;
+  bool& asking;
+  bool ready = false;
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> frame) {
+    auto& flag = asking;
+    flag = true;
+    where.wait_readable(transport::ready_handler{frame, &ready});
+    flag = false;
+  }
+  [[nodiscard]] bool await_resume() const noexcept { return ready; }
+};
+
+loop read_a_byte_at_a_time(transport& from, int count, int& reads, bool& asking) {
+  while (reads < count) {
+    readable wait{from, asking};
+    const bool ready = co_await wait;
+    CHECK(!asking);
+    char room = 0;
+    error_code ec;
+    if (!ready || from.read_some({&room, 1}, ec) != 1) co_return;
+    ++reads;
+  }
+}
+
 std::size_t write(tls_session& to, const std::vector<std::string>& parts, error_code& ec) {
   std::vector<iovec> buffers;
   for (const auto& part : parts) buffers.push_back({const_cast<char*>(part.data()), part.size()});
@@ -158,6 +189,33 @@ TEST_SUITE("TLS session") {
       both.wire.to_server = record.substr(record.size() - 1);
       CHECK(read(*both.server).bytes == "three");
     }
+  }
+
+  TEST_CASE("whoever reads on what was read ahead lets the others have their turn after each read") {
+    pair both;
+    both.shake_hands();
+    boost::asio::io_context context{1};
+    const boost::asio::any_io_executor executor = context.get_executor();
+    const auto pipe = std::make_shared<testing::detail::memory_pipe>(executor);
+    constexpr int records = 100;
+    for (int i = 0; i < records; ++i) both.say("x");
+    pipe->to_server = pair::take(SSL_get_wbio(both.client.get()));
+    const auto over_tls =
+        make_tls_transport(std::move(both.server), testing::detail::make_memory_transport(pipe), executor);
+
+    int reads = 0, turns_of_others = 0;
+    bool asking = false;
+    read_a_byte_at_a_time(*over_tls, records, reads, asking);
+    for (int turn = 1; reads < records && turn < 10 * records; ++turn) {
+      boost::asio::post(executor, [&] { ++turns_of_others; });
+      while (turns_of_others < turn) REQUIRE(context.poll_one() == 1);
+      CHECK(reads <= turn + 1);
+      context.restart();
+    }
+    CHECK(reads == records);
+    CHECK(turns_of_others >= records - 1);
+    over_tls->close(true);
+    context.poll();
   }
 
   TEST_CASE("several buffers make one record, and one write beneath") {

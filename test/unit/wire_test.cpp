@@ -3,13 +3,17 @@
 #include "wire/frame.hpp"
 #include "wire/frame_block.hpp"
 #include "wire/frame_scanner.hpp"
+#include "wire/outbox.hpp"
+#include "wire/web_address.hpp"
 
+#include <skein/error.hpp>
 #include <skein/message.hpp>
 
 #include <doctest/doctest.h>
 #include <zlib.h>
 
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -288,5 +292,144 @@ TEST_SUITE("frame_scanner") {
     const auto step = scanner.advance(first + client_frame(0x81, "two"));
     CHECK(step.bytes == first.size());
     CHECK(step.message_complete);
+  }
+}
+
+TEST_SUITE("web_address") {
+  std::optional<web_address> read(std::string_view url) {
+    return parse_web_address(url, "ws", "wss");
+  }
+
+  TEST_CASE("hosts, ports and targets") {
+    struct row {
+      std::string_view url;
+      bool tls;
+      std::string_view host, port, target, authority;
+      bool literal;
+    };
+    for (const auto& one : std::vector<row>{
+             {"ws://example.org", false, "example.org", "80", "/", "example.org", false},
+             {"wss://example.org", true, "example.org", "443", "/", "example.org", false},
+             {"wss://example.org/a/b?c=d&e", true, "example.org", "443", "/a/b?c=d&e", "example.org", false},
+             {"ws://a_b-c.d:8080/", false, "a_b-c.d", "8080", "/", "a_b-c.d:8080", false},
+             {"ws://localhost:443/x", false, "localhost", "443", "/x", "localhost:443", false},
+             {"wss://localhost:443/x", true, "localhost", "443", "/x", "localhost", false},
+             {"ws://127.0.0.1:65535/", false, "127.0.0.1", "65535", "/", "127.0.0.1:65535", true},
+             {"ws://[::1]/", false, "::1", "80", "/", "[::1]", true},
+             {"wss://[fe80::1]:1/x:y", true, "fe80::1", "1", "/x:y", "[fe80::1]:1", true},
+         }) {
+      CAPTURE(one.url);
+      const auto got = read(one.url);
+      REQUIRE(got);
+      CHECK(got->tls == one.tls);
+      CHECK(got->host == one.host);
+      CHECK(got->port == one.port);
+      CHECK(got->target == one.target);
+      CHECK(got->authority() == one.authority);
+      CHECK(got->literal == one.literal);
+    }
+  }
+
+  TEST_CASE("what is written in any other way is none") {
+    for (const auto* url : {"",
+                            "ws",
+                            "ws:",
+                            "ws://",
+                            "ws:///x",
+                            "http://example.org",
+                            "example.org",
+                            "wsx://example.org",
+                            "ws://example.org#part",
+                            "ws://example.org/#part",
+                            "ws://example.org/a b",
+                            "ws://example.org/\x7f",
+                            "ws://example.org?x=1",
+                            "ws://user@example.org/",
+                            "ws://ex ample.org/",
+                            "ws://example.org:/",
+                            "ws://example.org:http/",
+                            "ws://example.org:65536/",
+                            "ws://example.org:123456/",
+                            "ws://example.org:-1/",
+                            "ws://[::1/",
+                            "ws://[::1]x/",
+                            "ws://[::g]/",
+                            "ws://[]/",
+                            "ws://[1.2.3.4]/",
+                            "ws://::1/",
+                            "ws://:80/"}) {
+      CAPTURE(url);
+      CHECK(!read(url));
+    }
+    CHECK(read("ws://" + std::string(253, 'a')));
+    CHECK(!read("ws://" + std::string(254, 'a')));
+  }
+}
+
+TEST_SUITE("errc") {
+  TEST_CASE("every error has a sentence of its own") {
+    CHECK(std::string_view{skein_category().name()} == "skein");
+    std::set<std::string> sentences;
+    constexpr int last = static_cast<int>(errc::message_too_big);
+    for (int value = 1; value <= last; ++value) {
+      const error_code code = static_cast<errc>(value);
+      CHECK(code.value() == value);
+      CHECK(code.category() == skein_category());
+      sentences.insert(code.message());
+    }
+    CHECK(sentences.size() == last);
+    for (const int unknown : {0, last + 1}) {
+      CHECK(skein_category().message(unknown) == "unknown error");
+      CHECK(sentences.count(skein_category().message(unknown)) == 0);
+    }
+  }
+}
+
+TEST_SUITE("outbox") {
+  TEST_CASE(
+      "what Beast would post is kept until it is run, each once, and what that posts until the next time") {
+    posted_functions posted;
+    const outbox_executor executor{posted};
+    int runs = 0;
+    CHECK(posted.empty());
+    executor.execute([&] {
+      ++runs;
+      executor.execute([&] { runs += 10; });
+    });
+    CHECK(runs == 0);
+    CHECK(!posted.empty());
+    posted.run();
+    CHECK(runs == 1);
+    CHECK(!posted.empty());
+    posted.run();
+    CHECK(runs == 11);
+    CHECK(posted.empty());
+  }
+
+  TEST_CASE("an executor is its queue, and never runs anything within the call") {
+    namespace execution = boost::asio::execution;
+    posted_functions one, other;
+    const outbox_executor executor{one};
+    CHECK(executor == outbox_executor{one});
+    CHECK(executor != outbox_executor{other});
+    CHECK(boost::asio::require(executor, execution::blocking.never) == executor);
+    CHECK(outbox_executor::query(execution::blocking) == execution::blocking.never);
+    CHECK(&executor.query(execution::context) == &outbox_executor{other}.query(execution::context));
+  }
+
+  TEST_CASE("reading without input would block, writing is collected") {
+    posted_functions posted;
+    outbox layer{posted};
+    char room[4];
+    boost::system::error_code ec;
+    CHECK(layer.read_some(boost::asio::buffer(room), ec) == 0);
+    CHECK(ec == boost::asio::error::would_block);
+    CHECK_THROWS_AS(layer.read_some(boost::asio::buffer(room)), boost::system::system_error);
+    CHECK(layer.write_some(boost::asio::buffer("ab", 2), ec) == 2);
+    CHECK(!ec);
+    CHECK(layer.write_some(boost::asio::buffer("c", 1)) == 1);
+    CHECK(layer.output() == "abc");
+    layer.clear_output();
+    CHECK(!layer.has_output());
   }
 }
