@@ -162,6 +162,8 @@ class client_core : public std::enable_shared_from_this<client_core> {
   asio::awaitable<verdict> connect_once();
   asio::awaitable<verdict> converse();
   void on_welcome(const json::object& hello);
+  /// To the rates that the server has told.
+  void keep_to(const json::object& hello);
   void on_message(json::object message, skein::message text);
   void on_user_message(json::object message, skein::message text);
   void drop(const user_message& item);

@@ -266,11 +266,34 @@ void client_core::lose_connection() {
 
 // --- What the server says ---
 
+void client_core::keep_to(const json::object& hello) {
+  std::uint64_t per_second = 0;
+  std::uint64_t burst = 0;
+  // That of the user is shared with others, who cannot be seen: no more than all of it.
+  for (const auto* const name : {"rate", "user_rate"}) {
+    const auto* const given = hello.if_contains(name);
+    const auto* const limit = given ? given->if_object() : nullptr;
+    if (!limit) continue;
+    const auto number = [limit](const char* field) -> std::uint64_t {
+      const auto* const value = limit->if_contains(field);
+      return value && value->is_int64() && value->get_int64() > 0
+                 ? static_cast<std::uint64_t>(value->get_int64())
+                 : 0;
+    };
+    const auto its = number("messages_per_s");
+    if (its == 0 || (per_second != 0 && per_second <= its)) continue;
+    per_second = its;
+    burst = number("burst");
+  }
+  pace_.allow(per_second, burst);
+}
+
 void client_core::on_welcome(const json::object& hello) {
   welcomed_ = true;
   welcomed_at_ = options_.time->now();
   welcome_limit_->cancel();
   ++stats_.connections;
+  keep_to(hello);
   expect_expiry(hello);
   for (const auto& each : in_order_) want(each);
   say_on();

@@ -6,17 +6,30 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 
 namespace skein::detail {
 
-/// At once, until the server says "too fast". Then nothing is said for as long as it asked for, and one thing
-/// at a time after that, as far apart as its refusals show.
+/// As fast as the server says that it takes it; at once if it says nothing. If it says "too fast" all the
+/// same, nothing is said for as long as it asked for, and one thing at a time after that, as far apart as its
+/// refusals show.
 class pace {
  public:
+  /// What a new connection takes: so many messages a second, and so many at once. 0: as many as can be.
+  void allow(std::uint64_t per_second, std::uint64_t burst) noexcept {
+    constexpr std::uint64_t most = 1'000'000;  // as good as no limit
+    each_ = duration{0};
+    if (per_second != 0 && per_second <= most)
+      each_ = duration{std::chrono::seconds{1}} / static_cast<duration::rep>(per_second);
+    each_ += each_ / 16;  // what left in time may arrive closer together
+    const auto in_store = std::clamp<std::uint64_t>(burst, 3, most) - 3;  // a token may have taken one
+    spare_ = each_ * static_cast<duration::rep>(in_store);
+    full_at_ = time_point::min();
+  }
   /// From when on something may be said.
   [[nodiscard]] time_point opens(time_point now) noexcept {
     if (is_slow() && now >= opens_ && now - told_ >= forgotten_after) gap_ = duration{0};
-    return opens_;
+    return full_at_ == time_point::min() ? opens_ : std::max(opens_, full_at_ - spare_);
   }
   [[nodiscard]] bool is_slow() const noexcept { return gap_.count() > 0; }
   /// Whether there ever was a refusal.
@@ -24,6 +37,7 @@ class pace {
 
   void said(time_point now, double drawn) noexcept {
     said_since_ = true;
+    if (each_.count() > 0) full_at_ = std::max(full_at_, now) + each_;
     if (is_slow()) opens_ = deadline_after(now, stretched(gap_, drawn / 8));
   }
 
@@ -47,6 +61,9 @@ class pace {
     return what + std::chrono::duration_cast<duration>(std::chrono::duration<double>(what) * by);
   }
 
+  duration each_{0};
+  duration spare_{0};
+  time_point full_at_ = time_point::min();  // when all that may be said at once may be said at once again
   duration gap_{0};
   time_point opens_ = time_point::min();
   time_point told_{};

@@ -537,8 +537,9 @@ class Limited {
   #filledAt = 0;
   #tokens;
 
-  constructor(stage, rate, burst, { ids }) {
+  constructor(stage, rate, burst, { ids = true, tells = false }) {
     Object.assign(this, { stage, rate, burst, ids, now: 0 });
+    this.hello = tells ? { rate: { messages_per_s: rate, burst }, user_rate: { messages_per_s: 10 * rate, burst } } : {};
     this.#tokens = burst;
   }
 
@@ -549,7 +550,7 @@ class Limited {
       if (this.stage.client.state === "connecting") {
         this.#tokens = this.burst;
         this.#offences = 0;
-        await this.stage.welcome();
+        await this.stage.welcome(this.hello);
       }
       for (const asked of this.stage.heard()) {
         if (this.stage.client.state !== "connected") break;
@@ -615,6 +616,23 @@ describe("many subscriptions", () => {
         assert.ok(server.closed <= closed, `closed ${server.closed} times, ${server.refused} refused`);
       });
     }
+  }
+
+  for (const [rate, burst, n] of [
+    [10, 20, 40],
+    [10, 3, 20],
+    [5, 1, 10],
+    [1, 1, 5],
+    [1000, 50, 100],
+  ]) {
+    it(`all begin without a refusal where the server has told that it takes ${rate} messages a second after ${burst}`, async () => {
+      const f = new Stage({ random: () => 0 });
+      const all = subscribe(f, n);
+      const server = new Limited(f, rate, burst, { tells: true });
+      await server.run((n / rate) * 1200 + 1000);
+      assert.equal(all.filter((each) => each.live).length, n);
+      assert.deepEqual([server.refused, server.closed], [0, 0]);
+    });
   }
 
   it("leave what else is said its turn", async () => {

@@ -175,10 +175,14 @@ class Queue {
   }
 }
 
-// When something may be said: at once, until the server says "too fast". Then nothing is said for as long as it
-// asked for, and one thing at a time after that, as far apart as its refusals show.
+// When something may be said: as fast as the server says that it takes it, at once if it says nothing. If it says
+// "too fast" all the same, nothing is said for as long as it asked for, and one thing at a time after that, as far apart
+// as its refusals show.
 class Pace {
   #random;
+  #each = 0;
+  #spare = 0;
+  #fullAt = -Infinity; // when all that may be said at once may be said at once again
   #gap = 0;
   #opens = -Infinity;
   #toldAt = -Infinity;
@@ -193,13 +197,20 @@ class Pace {
   get slow() {
     return this.#gap > 0;
   }
+  /** What a new connection takes: so many messages a second, and so many at once. 0: as many as can be. */
+  allow(perSecond, burst) {
+    this.#each = perSecond > 0 ? (1000 / perSecond) * (17 / 16) : 0; // what left in time may arrive closer together
+    this.#spare = this.#each * Math.max(0, burst - 3); // a token may have taken one
+    this.#fullAt = -Infinity;
+  }
   /** How long nothing may be said from now on. */
   wait(now) {
     if (this.#gap > 0 && now >= this.#opens && now - this.#toldAt >= TROUBLE_FORGOTTEN) this.#gap = 0;
-    return Math.max(0, this.#opens - now);
+    return Math.max(0, this.#opens - now, this.#fullAt - this.#spare - now);
   }
   said(now) {
     this.#saidSince = true;
+    if (this.#each > 0) this.#fullAt = Math.max(this.#fullAt, now) + this.#each;
     if (this.#gap > 0) this.#opens = now + this.#gap * (1 + this.#random() / 8);
   }
   refused(retryAfter, now) {
@@ -783,6 +794,10 @@ export class Client extends Emitter {
     this.#welcomedAt = this.#options.now();
     this.#stop("welcome");
     this.#pingMs = hello.ping_ms > 0 ? hello.ping_ms : 0;
+    // That of the user is shared with others, who cannot be seen: no more than all of it.
+    const rates = [hello.rate, hello.user_rate].filter((each) => each?.messages_per_s > 0);
+    const slowest = rates.sort((a, b) => a.messages_per_s - b.messages_per_s)[0];
+    this.#pace.allow(slowest?.messages_per_s ?? 0, slowest?.burst ?? 0);
     this.#expectExpiry(hello);
     this.#listen();
     this.#askedSoFar = this.#answeredSoFar = 0;
