@@ -325,17 +325,17 @@ class Faults(Case):
     """Against a server that does something wrong."""
 
     def test_a_lost_echo(self):
-        with peer.Peer(peer.drop(every=50)) as server:
+        with peer.Peer(peer.drop(every=10)) as server:
             got = self.figures("echo", "--url", server.url("/echo"), *QUICK, "--connections", 2, "--depth", 4, status=1)
         self.assertGreater(got["messages_lost"], 0)
 
     def test_a_repeated_echo(self):
-        with peer.Peer(peer.repeat(every=50)) as server:
+        with peer.Peer(peer.repeat(every=10)) as server:
             got = self.figures("echo", "--url", server.url("/echo"), *QUICK, "--connections", 2, status=1)
         self.assertGreater(got["messages_wrong"], 0)
 
     def test_swapped_echoes(self):
-        with peer.Peer(peer.Swap(every=50)) as server:
+        with peer.Peer(peer.Swap(every=10)) as server:
             got = self.figures("echo", "--url", server.url("/echo"), *QUICK, "--connections", 2, "--depth", 4, status=1)
         self.assertGreater(got["messages_wrong"], 0)
 
