@@ -222,7 +222,7 @@ void client_core::give(feed_reader& to, feed_item item) {
 }
 
 void client_core::end_feed(const std::shared_ptr<feed>& what, const std::exception_ptr& why) {
-  const auto keep = what;
+  const auto keep = what;  // NOLINT: `what` may be in what is erased
   feeds_.erase(keep->channel);
   std::erase(in_order_, keep);
   settle(keep);

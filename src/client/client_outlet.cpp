@@ -130,7 +130,7 @@ bool client_core::say_errand() {
   const auto next = std::ranges::find_if(
       wanted_, [&](const auto& each) { return each->leaves || !farewells_.contains(each->channel); });
   if (next == wanted_.end()) return false;
-  const auto what = *next;
+  const auto what = std::move(*next);
   wanted_.erase(next);
   auto id = next_id();
   json::object request = what->leaves ? json::object{{"type", "unsubscribe"}, {"channel", what->channel}}
