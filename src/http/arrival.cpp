@@ -60,9 +60,15 @@ asio::awaitable<bool> agree_on_tls(server_core& server, http_stream& stream, ses
     co_return false;
   }
   if (!error) {
+    result.certificate = peer_certificate(tls);
+    // OpenSSL looks at the dates of what it is shown, not at those behind a ticket.
+    if (result.certificate && result.certificate->not_after <= deadline.wall()) {
+      count(counters.failed);
+      co_await linger(stream, deadline);
+      co_return false;
+    }
     count(counters.handshakes);
     if (tls.resumed()) count(counters.resumed);
-    result.certificate = peer_certificate(tls);
     co_return true;
   }
   if (error == asio::error::operation_aborted) co_return false;  // the server stops

@@ -66,7 +66,7 @@ class session {
       : server_(std::move(server)),
         shard_(std::move(where)),
         certificates_(server_->certificates()),
-        stream_(std::move(socket), certificates_ ? certificates_->make_session() : nullptr),
+        stream_(std::move(socket), certificates_ ? certificates_->make_session(shard_->wall()) : nullptr),
         idle_(std::move(idle)),
         deadline_(*shard_, stream_, *idle_),
         counted_(server_->hub->handshaking) {}

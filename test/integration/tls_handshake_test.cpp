@@ -276,6 +276,85 @@ TEST_SUITE("TLS handshake") {
     }
   }
 
+  TEST_CASE("a certificate gets nobody in once it has expired, shown or behind a ticket") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    const std::chrono::sys_seconds begin{std::chrono::seconds{long_ago}};
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      CAPTURE(version);
+      const auto time = std::make_shared<skein::testing::virtual_clock>();
+      auto manager = quiet_options();
+      manager.time = time;
+      auto options = made.server_options();
+      options.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+      test_server server{manager, options, add_certificate_routes};
+      auto wishes = made.trusting();
+      wishes.max_version = version;
+      wishes.own = clients.issue({.common_name = "ada", .for_client = true, .not_after = begin + 100s});
+      auto shown = wishes;
+      tls_client first{server.port(), wishes};
+      REQUIRE(first.open().status == 101);
+      wishes.ticket = first.ticket();
+      wishes.own = {};
+      time->advance(100s - 1ns);
+      tls_client second{server.port(), wishes};
+      REQUIRE(second.open().status == 101);
+      CHECK(second.resumed());
+      CHECK(is_open(second));
+      time->advance(1ns);
+      for (auto* const each : {&first, &second}) {
+        const auto last = each->read_frame();
+        REQUIRE(last);
+        CHECK(close_code_of(last->payload) == 4001);
+      }
+      CHECK(server.stats().token_expiries == 2);
+      CHECK(refusal_of(server, wishes) != 0);
+      const tls_client third{server.port(), shown};  // what OpenSSL has found good
+      CHECK(eventually([&] { return tls_of(server).failed == 2; }));
+      CHECK(tls_of(server).handshakes == 2);
+    }
+  }
+
+  TEST_CASE("a ticket stands for a certificate for five minutes, however often it is renewed") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      CAPTURE(version);
+      const auto time = std::make_shared<skein::testing::virtual_clock>();
+      auto manager = quiet_options();
+      manager.time = time;
+      auto options = made.server_options();
+      options.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+      test_server server{manager, options, add_certificate_routes};
+      auto wishes = made.trusting();
+      wishes.max_version = version;
+      const auto own = clients.issue({.common_name = "ada", .for_client = true});
+      wishes.own = own;
+      // OpenSSL's clients of TLS 1.2 forget a session that ended without a word.
+      std::vector<std::unique_ptr<tls_client>> kept;
+      const auto comes = [&](bool with_ticket) {
+        auto& client = *kept.emplace_back(std::make_unique<tls_client>(server.port(), wishes));
+        if (!client.established() || client.open().status != 101) return false;
+        CHECK(client.resumed() == with_ticket);
+        CHECK(is_open(client));
+        if (client.ticket()) wishes.ticket = client.ticket();
+        return true;
+      };
+      REQUIRE(comes(false));
+      wishes.own = {};
+      for (int i = 0; i < 2; ++i) {
+        time->advance(150s - 1ns);
+        REQUIRE(comes(true));
+      }
+      time->advance(2ns);
+      CHECK(refusal_of(server, wishes) != 0);
+      wishes.own = own;
+      CHECK(comes(false));
+      wishes.own = {};
+      CHECK(comes(true));
+    }
+  }
+
   TEST_CASE("there is no renegotiation") {
     tls_fixture made;
     test_server server{quiet_options(), made.server_options()};
