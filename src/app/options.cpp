@@ -91,6 +91,8 @@ std::vector<option> make_options() {
                       "Headers of a request; past it 431."));
   all.push_back(count("max-handshakes", between(1, many), SKEIN_PLACE(server.max_handshakes),
                       "Connections that are still in TLS or HTTP; past it accepting waits."));
+  all.push_back(count("max-requests", between(0, many), SKEIN_PLACE(server.max_requests),
+                      "Requests of one HTTP connection, which then ends. 0: no limit."));
   all.push_back(bytes("read-buffer-size", zero_or(between(1'024, one_gib)),
                       SKEIN_PLACE(server.socket_read_buffer),
                       "The socket's receive buffer; 0: the system's default."));

@@ -120,7 +120,7 @@ void add_limits(std::vector<option>& to) {
   to.push_back(a_rate("user-rate", SKEIN_PLACE(server.clients.user_messages),
                       "Messages received from all connections of a user; past it as message-rate."));
   to.push_back(a_rate("handshake-rate", SKEIN_PLACE(server.clients.handshakes),
-                      "Requests to upgrade from one address; past it 429."));
+                      "Connections begun by one address, and further requests to upgrade; past it 429."));
   to.push_back(count("connections-per-address", any_count,
                      SKEIN_PLACE(server.clients.connections_per_address),
                      "Connections of one address at once; past it 429. 0: no limit."));

@@ -104,8 +104,13 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
       server.hub->count_refusal(refusal_reason::proxy);
       co_return std::nullopt;
     }
+    if (!server.gate.listens_to(result->peer.address(), deadline.now())) {
+      server.hub->count_refusal(refusal_reason::rate);
+      co_return std::nullopt;
+    }
     if (!take_place(server, *result)) co_return std::nullopt;  // of the client that the proxy reports
   }
+  result->how = server.gate.enter(result->peer.address(), deadline.now());
   if (stream.tls() != nullptr) {
     const bool agreed = co_await agree_on_tls(server, stream, deadline, *result);
     if (!agreed) co_return std::nullopt;

@@ -80,6 +80,9 @@ class session {
       remote_ = describe(arrived->peer);
       client_ = peer_;
       certificate_ = arrived->certificate;
+      place_ = std::move(arrived->place);
+      entrance_ = arrived->how;
+      noted_ = entrance_ == entrance::unpaid;
       co_await serve();
     }
     deadline_.stop();
@@ -93,6 +96,7 @@ class session {
       if (got.what == read_result::kind::gone) break;
       if (got.what == read_result::kind::refused) {
         server_->hub->count_refusal(got.reason);
+        note_refusal();
         answer_form form;
         form.keep_alive = false;
         co_await send(to_response(std::move(got.why)), form);
@@ -186,7 +190,9 @@ class session {
     }
     // A request with content is answered, but what it carries is not read, so the connection cannot go on.
     const bool content = parser.chunked() || parser.content_length().value_or(0) > 0;
-    result.keep_alive = message.keep_alive() && !content;
+    const auto most = server_->options.max_requests;
+    const bool last = entrance_ == entrance::unpaid || (most != 0 && ++requests_ >= most);
+    result.keep_alive = message.keep_alive() && !content && !last;
     result.what = read_result::kind::request;
   }
 
@@ -223,9 +229,11 @@ class session {
     }
     response reply;
     if (plain == server_->endpoints.end()) {
+      form.keep_alive = note_refusal() && form.keep_alive;
       reply.status = 404;
       reply.body = "not found\n";
     } else if (got.request.method() != "GET" && !form.head_only) {
+      form.keep_alive = note_refusal() && form.keep_alive;
       reply.status = 405;
       reply.body = "method not allowed\n";
       reply.headers.emplace_back("Allow", "GET, HEAD");
@@ -253,8 +261,11 @@ class session {
   asio::awaitable<bool> upgrade_to(std::string_view path, const route_entry& route, read_result got,
                                    answer_form form) {
     auto& hub = *server_->hub;
-    auto checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
-    if (!checked) checked = server_->gate.check(client_, shard_->now());
+    // The address first: one that is refused for its own rate takes nothing from the others, and what is
+    // refused for another reason counts as well.
+    auto checked = check_rate();
+    if (!checked) checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
+    if (!checked) checked = server_->gate.check_all(shard_->now());
     std::optional<identity> who;
     bool first_message = false;
     if (!checked) {
@@ -292,12 +303,14 @@ class session {
     }
     if (checked) {
       hub.count_refusal(checked->second);
-      server_->gate.remember(peer_, checked->second, shard_->now());
       const auto status = checked->first.status;
-      form.keep_alive = form.keep_alive && (status == 405 || status == 426);
+      const bool counts = status < 500 || checked->second == refusal_reason::rate;
+      const bool goes_on = !counts || note_refusal();
+      form.keep_alive = form.keep_alive && goes_on && (status == 405 || status == 426);
       co_return co_await send(to_response(std::move(checked->first)), form);
     }
     deadline_.stop();
+    place_.reset();  // before the peer can know
     parts.ticket = std::move(ticket);
     parts.runs = first_message ? route.runs_after_token : route.runs;
     parts.admitted = !first_message;
@@ -311,6 +324,15 @@ class session {
     shard_->open(path, std::move(parts));
     co_return false;
   }
+
+  /// A request to upgrade counts as a handshake, but for the first one, which the connection itself stood for.
+  std::optional<std::pair<refusal, refusal_reason>> check_rate() {
+    if (std::exchange(entrance_, entrance::open) == entrance::paid) return std::nullopt;
+    return server_->gate.check_address(client_, shard_->now());
+  }
+
+  /// Counts a refusal against the peer; whether the next one would be worth an answer.
+  bool note_refusal() { return std::exchange(noted_, false) || server_->gate.remember(peer_, shard_->now()); }
 
   asio::awaitable<admission> authenticate(const route_entry& route, const request& asked) {
     if (nobody_to_ask(route, server_->options)) co_return without_token(route, asked);
@@ -353,6 +375,10 @@ class session {
   std::string remote_;        // the same, with its port
   asio::ip::address client_;  // of the last request, as the proxies report it
   std::shared_ptr<const client_certificate> certificate_;
+  std::shared_ptr<void> place_;  // among the handshakes of its address
+  entrance entrance_ = entrance::open;
+  bool noted_ = false;  // one refusal has been counted against the peer in advance
+  std::size_t requests_ = 0;
   std::string input_;  // read, not yet parsed
   bool gone_ = false;  // there is nobody to answer
 };

@@ -43,6 +43,7 @@ class session_deadline final : public deadline_entry {
   }
   void stop() noexcept { where_.remove_deadline(*this); }
   [[nodiscard]] bool passed() const noexcept { return passed_; }
+  [[nodiscard]] time_point now() const noexcept { return where_.now(); }
   /// The time of day, by the clock that the deadline is counted with.
   [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept { return where_.wall(); }
   [[nodiscard]] idle_mark idle() { return {idle_, stream_}; }
