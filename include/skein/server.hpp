@@ -79,7 +79,7 @@ struct client_limits {
   /// Connections of one address (IPv6: one /64) that are still in TLS or HTTP. Past it a connection is closed
   /// without a word: an answer would need the TLS handshake that is being saved. Trusted proxies are many
   /// clients, and are not counted.
-  std::size_t handshakes_per_address = 0;
+  std::size_t handshakes_per_address = 128;
   rate accepts{};  ///< requests to upgrade, from all addresses together; past it 503
 };
 
@@ -100,7 +100,8 @@ struct server_options {
   std::size_t max_header_bytes = 8 * 1024;  ///< request line and headers; past it 431. Not zero
   std::size_t max_header_fields = 100;      ///< past it 431. Not zero
   std::size_t max_handshakes =
-      1024;  ///< connections in TLS or HTTP at once; past it accepting waits. Not zero
+      1024;  ///< connections in TLS or HTTP at once. Past it who waits longest for a further request is
+             ///< disconnected; if nobody does, accepting waits. Not zero
   /// Requests that one connection may make; the last one's answer says that it is. Zero: any number.
   std::size_t max_requests = 100;
   std::size_t socket_read_buffer = 0;   ///< SO_RCVBUF in bytes; 0: the system's

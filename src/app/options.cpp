@@ -90,7 +90,7 @@ std::vector<option> make_options() {
   all.push_back(count("max-header-fields", between(1, 100'000), SKEIN_PLACE(server.max_header_fields),
                       "Headers of a request; past it 431."));
   all.push_back(count("max-handshakes", between(1, many), SKEIN_PLACE(server.max_handshakes),
-                      "Connections that are still in TLS or HTTP; past it accepting waits."));
+                      "Connections that are still in TLS or HTTP; past it those between two requests go, or accepting waits."));
   all.push_back(count("max-requests", between(0, many), SKEIN_PLACE(server.max_requests),
                       "Requests of one HTTP connection, which then ends. 0: no limit."));
   all.push_back(bytes("read-buffer-size", zero_or(between(1'024, one_gib)),

@@ -9,6 +9,7 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -133,7 +134,7 @@ class session {
 
       const auto old = input_.size();
       error_code error;
-      if (!deadline_.passed()) error = co_await read_more();
+      if (!deadline_.passed()) error = co_await read_more(first);
       // Also with bytes in hand: they may have come in the very turn in which the time was over.
       if (deadline_.passed()) {
         if (first || !input_.empty()) {
@@ -152,10 +153,13 @@ class session {
     co_return result;
   }
 
-  asio::awaitable<error_code> read_more() {
+  asio::awaitable<error_code> read_more(bool first) {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    const auto idle = old == 0 ? deadline_.idle() : idle_mark{};  // a request that has begun is answered
+    const auto idle = old == 0 ? deadline_.idle(!first) : idle_mark{};  // a request that has begun is answered
+    // It may be what an accept loop waits for that has no room.
+    if (old == 0 && !first && idle_->room.waiting())
+      asio::post(shard_->executor(), [among = idle_] { among->room.wake(); });
     const auto room = std::span{input_}.subspan(old);
     const auto [error, n] = co_await stream_.read_some(room);
     input_.resize(old + n);
