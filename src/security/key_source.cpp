@@ -7,6 +7,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 namespace skein::detail {
@@ -179,6 +180,8 @@ asio::awaitable<void> key_source::fetch(std::shared_ptr<key_source> self) {
       self->problem_("key " + std::to_string(skipped.index) +
                      " of the JWK set is not used: " + std::string{to_string(skipped.why)});
     }
+    // Somebody's mistake, as likely as not; everybody would be locked out.
+    if (set.keys.empty()) throw std::runtime_error{"it has no key that can be used"};
     mine.succeed(std::move(set.keys));
     co_return;
   } catch (const std::exception& error) {

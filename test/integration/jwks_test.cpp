@@ -153,6 +153,8 @@ TEST_SUITE("JWK sets") {
         "HTTP/1.1 302 Found\r\nLocation: " + keys.url() + "\r\nContent-Length: 0\r\n\r\n",
         with_length(document.size() + 1, document),
         with_length(2, "{}"),
+        with_length(11, R"({"keys":[]})"),  // nobody would get in any more
+        with_length(28, R"({"keys":[{"kty":"unknown"}]})"),
         with_length(256 * 1024 + 1, document + std::string(256 * 1024 + 1 - document.size(), ' ')),
         "HTTP/1.1 200 OK\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n" + document,
     };
