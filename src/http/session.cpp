@@ -208,6 +208,7 @@ class session {
     if (found.source == client_source::malformed) return false;
     if (found.address != peer_) {
       what = request{what.method(), what.target(), what.headers(), describe(found.address), what.body()};
+      what.set_client_certificate(certificate_);
     }
     return true;
   }

@@ -230,6 +230,34 @@ TEST_SUITE("TLS handshake") {
     CHECK(who(wishes, bearer(forged_token())) == "401");
   }
 
+  TEST_CASE("a handler sees the certificate beside a token, and beside what a proxy reports") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    token_server one{[&](skein::token_options&, skein::server_options& where) {
+                       where.tls = made.server_options().tls;
+                       where.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+                       where.proxies.trusted = {"127.0.0.1"};
+                     },
+                     [](skein::server& to) {
+                       to.route("/certificate", say_certificate);
+                       skein::route_options options;
+                       options.authenticator = only_clerks;
+                       to.route("/clerks", say_certificate, std::move(options));
+                     }};
+    auto wishes = made.trusting();
+    wishes.own = clients.issue({.common_name = "clerk", .for_client = true});
+    const auto told = [&](const std::string& headers, std::string_view path) {
+      tls_client client{one.server.port(), wishes};
+      REQUIRE(client.open(path, headers).status == 101);
+      return client.read_message()->payload;
+    };
+    const auto forwarded = "X-Forwarded-For: 192.0.2.1\r\n"s;
+    CHECK(told(bearer(token_for("bob")), "/certificate") == "CN=clerk as 'bob'");
+    CHECK(told(bearer(token_for("bob")) + forwarded, "/certificate") == "CN=clerk as 'bob'");
+    CHECK(told(forwarded, "/certificate") == "CN=clerk as 'clerk'");
+    CHECK(told(forwarded, "/clerks") == "CN=clerk as 'a clerk'");
+  }
+
   TEST_CASE("where nobody may be anonymous, certificates are enough to know them by") {
     tls_fixture made;
     const authority clients{"clients"};
