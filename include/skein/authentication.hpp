@@ -54,7 +54,7 @@ struct jwks_endpoint {
 };
 
 struct token_options {
-  std::vector<jwt_key> keys{};  ///< beside those of `jwks`
+  std::vector<jwt_key> keys{};  ///< beside those of `jwks`, until `replace_keys`
   jwks_endpoint jwks{};
   jwt_options jwt{};
   token_places places{};
@@ -130,6 +130,10 @@ class token_authenticator {
   /// Fetches the JWK set, if there is one, unless that was done within `jwks_endpoint::pause`. A server does
   /// this when it starts. Completes when the keys are there, or could not be had.
   [[nodiscard]] asio::awaitable<void> load_keys();
+
+  /// From now on these are the keys beside those of the JWK set that is fetched, in the place of
+  /// `token_options::keys`. Tokens that are being verified are so with the old keys or with the new ones.
+  void replace_keys(std::vector<jwt_key> keys);
 
   /// The token that a request brings, where `options().places` says; nothing if there is none, and an error
   /// if there are two.

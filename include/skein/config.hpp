@@ -53,6 +53,11 @@ struct token_config {
   [[nodiscard]] bool any() const noexcept {
     return !secret_file.empty() || !key_files.empty() || !jwks.empty();
   }
+  /// Whether keys are read from files, which SIGHUP reads again.
+  [[nodiscard]] bool any_file() const noexcept {
+    return !secret_file.empty() || !key_files.empty() ||
+           (!jwks.empty() && jwks.find("://") == std::string::npos);
+  }
 };
 
 struct config {

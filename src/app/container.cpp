@@ -50,6 +50,7 @@ skein::manager& container::impl::build_manager() {
 const std::shared_ptr<token_authenticator>& container::impl::build_tokens() {
   auto& tokens = options.server.tokens;
   if (!tokens && options.tokens.any()) {
+    tokens_are_ours = true;
     tokens = app::make_tokens(options.tokens, time, [level = options.log, to = sink](std::string_view line) {
       if (level <= log_level::warning && to) to(log_level::warning, app::one_line(line));
     });

@@ -1,6 +1,7 @@
 // How a container runs: tasks, signals, and the shutdown.
 
 #include "app/container_impl.hpp"
+#include "app/tokens.hpp"
 #include "connection/deadline_queue.hpp"
 #include "hub/hub.hpp"
 
@@ -145,15 +146,27 @@ void container::impl::await_hangup() {
 }
 
 void container::impl::reload() {
-  if (options.server.tls.certificate_files.empty()) {
-    log(log_level::info, "SIGHUP: there are no certificates to load");
-    return;
+  const bool certificates = !options.server.tls.certificate_files.empty();
+  const bool keys = tokens_are_ours && options.tokens.any_file();
+  if (!certificates && !keys) log(log_level::info, "SIGHUP: there are neither certificates nor keys to load");
+  // Neither depends on the other.
+  if (certificates) {
+    reload("the certificates", [this] { server->reload_certificates(); });
   }
+  if (keys) {
+    reload("the keys of tokens", [this] {
+      options.server.tokens->replace_keys(app::load_keys(
+          options.tokens, [this](std::string_view line) { log(log_level::warning, line); }));
+    });
+  }
+}
+
+void container::impl::reload(const std::string& what, const std::function<void()>& how) {
   try {
-    server->reload_certificates();
-    log(log_level::info, "SIGHUP: the certificates have been loaded again");
+    how();
+    log(log_level::info, "SIGHUP: " + what + " have been loaded again");
   } catch (const std::exception& e) {
-    log(log_level::error, std::string{"SIGHUP: the certificates stay as they were: "} + e.what());
+    log(log_level::error, "SIGHUP: " + what + " stay as they were: " + e.what());
   }
 }
 

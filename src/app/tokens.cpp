@@ -70,30 +70,25 @@ std::optional<key_file> parse_key_file(std::string_view text, bool secrets,
   return result;
 }
 
-std::shared_ptr<token_authenticator> make_tokens(const token_config& from, std::shared_ptr<clock> time,
-                                                 std::function<void(std::string_view)> problem) {
-  token_options options;
+std::vector<jwt_key> load_keys(const token_config& from,
+                               const std::function<void(std::string_view)>& problem) {
+  std::vector<jwt_key> keys;
   if (!from.secret_file.empty()) {
     constexpr auto option = "jwt-secret-file";
     const auto file = parse_key_file(from.secret_file, true, jwt_algorithm::hs256);
     if (!file) throw configuration_error("jwt-secret-file: [HS256:|HS384:|HS512:]FILE");
     auto secret = read_file(option, file->path);
     cut_line_end(secret);
-    options.keys.push_back(
-        checked(option, file->path, [&] { return jwt_key::from_secret(file->algorithm, secret); }));
+    keys.push_back(checked(option, file->path, [&] { return jwt_key::from_secret(file->algorithm, secret); }));
   }
   for (const auto& text : from.key_files) {
     constexpr auto option = "jwt-key";
     const auto file = parse_key_file(text, false);
     if (!file) throw configuration_error("jwt-key: ALGORITHM:FILE");
     const auto pem = read_file(option, file->path);
-    options.keys.push_back(
-        checked(option, file->path, [&] { return jwt_key::from_pem(file->algorithm, pem); }));
+    keys.push_back(checked(option, file->path, [&] { return jwt_key::from_pem(file->algorithm, pem); }));
   }
-  if (is_url(from.jwks)) {
-    options.jwks.url = from.jwks;
-    options.jwks.ca_file = from.jwks_ca_file;
-  } else if (!from.jwks.empty()) {
+  if (!from.jwks.empty() && !is_url(from.jwks)) {
     constexpr auto option = "jwks";
     const auto document = read_file(option, from.jwks);
     auto set = checked(option, from.jwks, [&] { return parse_jwks(document); });
@@ -101,9 +96,20 @@ std::shared_ptr<token_authenticator> make_tokens(const token_config& from, std::
       problem("key " + std::to_string(skipped.index) +
               " of the JWK set is not used: " + std::string{to_string(skipped.why)});
     }
-    if (set.keys.empty() && options.keys.empty())
+    if (set.keys.empty())
       throw configuration_error("jwks: '" + one_line(from.jwks, 200) + "' has no key that can be used");
-    std::move(set.keys.begin(), set.keys.end(), std::back_inserter(options.keys));
+    std::move(set.keys.begin(), set.keys.end(), std::back_inserter(keys));
+  }
+  return keys;
+}
+
+std::shared_ptr<token_authenticator> make_tokens(const token_config& from, std::shared_ptr<clock> time,
+                                                 std::function<void(std::string_view)> problem) {
+  token_options options;
+  options.keys = load_keys(from, problem);
+  if (is_url(from.jwks)) {
+    options.jwks.url = from.jwks;
+    options.jwks.ca_file = from.jwks_ca_file;
   }
   options.jwt.issuers = from.issuers;
   options.jwt.audiences = from.audiences;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace skein::app {
 
@@ -25,8 +26,12 @@ struct key_file {
 
 [[nodiscard]] bool is_url(std::string_view text) noexcept;
 
-/// Throws `configuration_error` naming the option and what is wrong with its file; nothing of what is in a
-/// file is in the text.
+/// The keys of the files. Throws `configuration_error` naming the option and what is wrong with its file;
+/// nothing of what is in a file is in the text. `problem` is told which keys of a set are not used.
+[[nodiscard]] std::vector<jwt_key> load_keys(const token_config& from,
+                                             const std::function<void(std::string_view)>& problem);
+
+/// With the keys of the files, and the address of others. Throws as `load_keys`.
 [[nodiscard]] std::shared_ptr<token_authenticator> make_tokens(const token_config& from,
                                                                std::shared_ptr<clock> time,
                                                                std::function<void(std::string_view)> problem);
