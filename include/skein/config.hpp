@@ -30,6 +30,12 @@ struct help_requested : std::runtime_error {
 
 enum class log_level : std::uint8_t { debug, info, warning, error, off };
 
+/// Who may do what with topics, where the program does not say (`protocol_options::authorize`).
+enum class topic_rights : std::uint8_t {
+  rules,   ///< everybody what the topics' rules allow
+  claims,  ///< each user what its claim `topics` allows (`authorize_by_claim`)
+};
+
 /// One row of the options' table.
 struct option_description {
   std::string key;  ///< also the flag, without its dashes
@@ -67,6 +73,7 @@ struct config {
   manager_options manager;
   topics_options topics;
   users_options users;
+  topic_rights rights = topic_rights::rules;  ///< of `container::protocol`
   /// The path of the database for durable topics and stored messages; empty: none. `skein-server` opens it; a
   /// program of your own does, and gives the store to its container.
   std::string store;

@@ -99,6 +99,7 @@ json_protocol& container::impl::build_protocol(protocol_options with) {
   with.ping_interval = options.manager.limits.ping_interval;
   with.max_message_bytes = options.manager.limits.max_message_bytes;
   if (!with.tokens) with.tokens = build_tokens();
+  if (!with.authorize && options.rights == topic_rights::claims) with.authorize = authorize_by_claim();
   return protocol.emplace(topics, users, std::move(with));
 }
 

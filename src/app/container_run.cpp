@@ -106,6 +106,14 @@ bool container::impl::start() {
 
 int container::impl::run() {
   for (const auto& line : options.warnings) log(log_level::warning, line);
+  const bool known = options.server.tokens || options.tokens.any();
+  if (known && !options.server.require_authentication) {
+    log(log_level::warning,
+        "require-auth is off: who brings no token is let in as well, unless a route says otherwise");
+  }
+  if (options.rights == topic_rights::claims && !known && options.server.tls.client_ca_file.empty()) {
+    log(log_level::warning, "topic-rights is claims, but nobody has any: there are no tokens");
+  }
   // Before the server starts: a signal that comes while it does is not lost.
   signals = std::make_unique<asio::signal_set>(*context, SIGINT, SIGTERM);
   hangups = std::make_unique<asio::signal_set>(*context, SIGHUP);

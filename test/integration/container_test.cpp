@@ -81,11 +81,12 @@ asio::awaitable<void> wait_for_ever(bool& was_ended) {
 }
 
 /// A token that the first or the second key has signed, good for an hour.
-std::string token_by(unsigned which) {
+std::string token_by(unsigned which, const std::string& more = R"("role":"trader")") {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const auto expires = std::chrono::duration_cast<std::chrono::seconds>(now + 1h).count();
   return jwt_test::signed_token(skein::jwt_algorithm::es256, R"({"alg":"ES256"})",
-                                R"({"sub":"ada","exp":)" + std::to_string(expires) + "}", which);
+                                R"({"sub":"ada","exp":)" + std::to_string(expires) + "," + more + "}",
+                                which);
 }
 
 /// Hangs up, and waits until the log has one more line with this.
@@ -170,6 +171,63 @@ TEST_SUITE("container") {
     static_cast<void>(f.container.server());
     f.container.spawn(reload_keys(f, files));
     CHECK(f.container.run() == 0);
+  }
+
+  TEST_CASE("tokens that nobody needs are worth a warning, and so are rights that nobody has") {
+    const skein::test::temporary_folder files;
+    auto options = fixture::options();
+    options.rights = skein::topic_rights::claims;
+    for (const bool needed : {false, true}) {
+      CAPTURE(needed);
+      fixture f{options};
+      f.container.stop();
+      CHECK(f.container.run() == 0);
+      CHECK(f.logged("topic-rights is claims, but nobody has any"));
+      CHECK_FALSE(f.logged("require-auth is off"));
+      auto with_tokens = options;
+      with_tokens.server.require_authentication = needed;
+      with_tokens.tokens.key_files = {
+          "ES256:" + files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256).public_pem())};
+      fixture g{with_tokens};
+      g.container.stop();
+      CHECK(g.container.run() == 0);
+      CHECK(g.logged("require-auth is off") == !needed);
+      CHECK_FALSE(g.logged("topic-rights is claims"));
+    }
+  }
+
+  TEST_CASE("rights to topics come from claims, if the configuration says so and the program says nothing") {
+    const skein::test::temporary_folder files;
+    auto options = fixture::options();
+    options.tokens.key_files = {
+        "ES256:" + files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256).public_pem())};
+    const auto answer = [&](skein::topic_rights rights, bool says_something, const std::string& topic) {
+      options.rights = rights;
+      fixture f{options};
+      skein::protocol_options own;
+      if (says_something) {
+        own.authorize = [](skein::connection&, skein::topic_action, std::string) -> asio::awaitable<bool> {
+          co_return true;
+        };
+      }
+      f.container.server().route("/ws", f.container.protocol(std::move(own)).handler());
+      f.container.server().start();
+      skein::test::raw_client client{f.container.server().port()};
+      const auto token = token_by(0, R"("topics":{"subscribe":["orders.ada.>"]})");
+      REQUIRE(client.open("/ws", "Authorization: Bearer " + token + "\r\n").status == 101);
+      client.send(skein::test::text_frame(R"({"type":"subscribe","id":1,"channel":")" + topic + "\"}"));
+      for (;;) {
+        const auto got = client.read_message();
+        REQUIRE(got);
+        if (got->payload.find(R"("id":1)") == std::string::npos) continue;  // the welcome
+        return got->payload.find("not_allowed") == std::string::npos;
+      }
+    };
+    using enum skein::topic_rights;
+    CHECK(answer(rules, false, "orders.bob.1"));
+    CHECK(answer(claims, false, "orders.ada.1"));
+    CHECK_FALSE(answer(claims, false, "orders.bob.1"));
+    CHECK(answer(claims, true, "orders.bob.1"));
   }
 
   TEST_CASE("a task that throws is logged, and run returns 1") {
