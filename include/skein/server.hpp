@@ -104,6 +104,9 @@ struct server_options {
              ///< disconnected; if nobody does, accepting waits. Not zero
   /// Requests that one connection may make; the last one's answer says that it is. Zero: any number.
   std::size_t max_requests = 100;
+  /// Connections at once whose token is still to come in the first message; past it 503. They count among
+  /// `max_connections` too. Zero: a quarter of those.
+  std::size_t max_unadmitted = 0;
   std::size_t socket_read_buffer = 0;   ///< SO_RCVBUF in bytes; 0: the system's
   std::size_t socket_write_buffer = 0;  ///< SO_SNDBUF in bytes; 0: the system's
   origin_policy origin;

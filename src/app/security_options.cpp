@@ -107,6 +107,9 @@ void add_tokens(std::vector<option>& to) {
                     "A query parameter that may hold the token. Proxies and browsers write those down."));
   to.push_back(toggle("token-first-message", SKEIN_PLACE(tokens.places.first_message),
                       "The token may come in the first message, within 10 s; else 4001."));
+  to.push_back(count("max-unadmitted", between(0, 10'000'000), SKEIN_PLACE(server.max_unadmitted),
+                     "Connections whose token is still to come; past it 503. 0: a quarter of "
+                     "max-connections."));
 }
 
 void add_limits(std::vector<option>& to) {

@@ -91,17 +91,26 @@ asio::awaitable<bool> sign_in(connection_impl& client, token_authenticator& toke
   co_return true;
 }
 
+/// What the handler of one connection holds until it is admitted; the handler itself lives longer.
+struct waiting_room {
+  std::shared_ptr<void> place;
+};
+
 asio::awaitable<void> serve(connection& client, std::shared_ptr<token_authenticator> tokens,
-                            std::shared_ptr<const handler> then) {
+                            std::shared_ptr<const handler> then, std::shared_ptr<waiting_room> waits) {
   const bool admitted = co_await sign_in(dynamic_cast<connection_impl&>(client), *tokens);
+  waits->place.reset();
   if (admitted) co_await (*then)(client);
 }
 
 }  // namespace
 
-handler after_token(std::shared_ptr<token_authenticator> tokens, std::shared_ptr<const handler> then) {
-  return [tokens = std::move(tokens), then = std::move(then)](connection& client) {
-    return serve(client, tokens, then);
+handler after_token(std::shared_ptr<token_authenticator> tokens, std::shared_ptr<const handler> then,
+                    std::shared_ptr<void> place) {
+  auto waits = std::make_shared<waiting_room>();
+  waits->place = std::move(place);
+  return [tokens = std::move(tokens), then = std::move(then), waits = std::move(waits)](connection& client) {
+    return serve(client, tokens, then, waits);
   };
 }
 

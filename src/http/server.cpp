@@ -1,5 +1,4 @@
 #include "connection/wake_slot.hpp"
-#include "http/first_message.hpp"
 #include "http/http_stream.hpp"
 #include "http/server_core.hpp"
 #include "http/session.hpp"
@@ -285,6 +284,17 @@ void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
   }
 }
 
+std::shared_ptr<void> server_core::take_unadmitted() {
+  const auto most = options.max_unadmitted != 0 ? options.max_unadmitted
+                                                : std::max<std::size_t>(1, hub->options.max_connections / 4);
+  if (unadmitted_.fetch_add(1) >= most) {
+    unadmitted_.fetch_sub(1);
+    return nullptr;
+  }
+  // The deleter is called even if there is no memory for the count of owners.
+  return {this, [keep = shared_from_this()](void*) { keep->unadmitted_.fetch_sub(1); }};
+}
+
 void server_core::stop() {
   stopping = true;
   const std::lock_guard lock{mutex_};
@@ -360,7 +370,7 @@ void server::route(std::string path, handler what, route_options options) {
       "certificates of clients");
   if (!entry.anonymous && !how.authenticator && tokens &&
       how.first_message_token.value_or(tokens->options().places.first_message)) {
-    entry.runs_after_token = std::make_shared<const handler>(detail::after_token(tokens, entry.runs));
+    entry.token_may_follow = true;
   }
   entry.rules = core_->gate.rules(how);
   const auto largest = core_->hub->options.limits.max_message_bytes;

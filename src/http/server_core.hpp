@@ -23,7 +23,7 @@ class listener;
 struct route_entry {
   std::shared_ptr<const handler> runs;
   route_options options;
-  std::shared_ptr<const handler> runs_after_token{};  ///< if a token may come in the first message
+  bool token_may_follow = false;  ///< in the first message
   bool anonymous = true;
   std::shared_ptr<const inbound_rules> rules{};
 };
@@ -43,6 +43,10 @@ class server_core : public std::enable_shared_from_this<server_core> {
   /// Throws `tls_error`; then nothing has changed.
   void reload_certificates();
 
+  /// A place among those whose token is still to come, given back when the last owner lets go; null: there
+  /// is none.
+  [[nodiscard]] std::shared_ptr<void> take_unadmitted();
+
   std::weak_ptr<skein::manager> manager;
   std::shared_ptr<hub_shared> hub;
   server_options options;
@@ -57,6 +61,7 @@ class server_core : public std::enable_shared_from_this<server_core> {
  private:
   mutable std::mutex certificates_mutex_;
   std::shared_ptr<const tls_context> certificates_;
+  std::atomic<std::size_t> unadmitted_{0};
   std::mutex mutex_;  // of the listeners
   std::vector<std::shared_ptr<listener>> listeners_;
 };

@@ -4,6 +4,7 @@
 
 #include "http/answer.hpp"
 #include "http/arrival.hpp"
+#include "http/first_message.hpp"
 #include "http/sign_in.hpp"
 #include "http/upgrade.hpp"
 
@@ -294,6 +295,12 @@ class session {
       ticket = hub.admit();
       if (!ticket) checked.emplace(unavailable("too many connections"), refusal_reason::connection_limit);
     }
+    std::shared_ptr<void> unadmitted;
+    if (!checked && first_message) {
+      unadmitted = server_->take_unadmitted();
+      if (!unadmitted)
+        checked.emplace(unavailable("too many connections without a token"), refusal_reason::connection_limit);
+    }
     auto [place, has_place] =
         checked ? std::pair{std::shared_ptr<void>{}, false} : server_->gate.take_place(client_);
     if (!checked && !has_place) checked = client_gate::no_place();
@@ -317,7 +324,11 @@ class session {
     deadline_.stop();
     place_.reset();  // before the peer can know
     parts.ticket = std::move(ticket);
-    parts.runs = first_message ? route.runs_after_token : route.runs;
+    parts.runs = route.runs;
+    if (first_message) {
+      parts.runs = std::make_shared<const handler>(
+          after_token(server_->options.tokens, route.runs, std::move(unadmitted)));
+    }
     parts.admitted = !first_message;
     if (place || route.rules) parts.guard = std::make_unique<inbound_guard>(route.rules, std::move(place));
     parts.request = std::move(got.request);

@@ -46,7 +46,7 @@ asio::awaitable<admission> by_token(const route_entry& route, const server_optio
 admission without_token(const route_entry& route, const request& asked) {
   identity who;
   if (const auto* const shown = asked.client_certificate()) who = identity_of(*shown);
-  if (!who.user.empty() || route.anonymous || route.runs_after_token) return who;
+  if (!who.user.empty() || route.anonymous || route.token_may_follow) return who;
   return who_are_you();
 }
 

@@ -308,6 +308,44 @@ TEST_SUITE("tokens") {
     CHECK(one.server.closed().empty());
   }
 
+  TEST_CASE("those whose token is still to come do not take the places of those who have one") {
+    token_server one{[](skein::token_options& tokens, skein::server_options& where) {
+      tokens.places.first_message = true;
+      where.max_unadmitted = 2;
+    }};
+    raw_client a{one.server.port()}, b{one.server.port()}, c{one.server.port()}, d{one.server.port()};
+    CHECK(a.open("/who").status == 101);
+    CHECK(b.open("/who").status == 101);
+    const auto answer = c.open("/who");
+    CHECK(answer.status == 503);
+    CHECK(answer.has("Retry-After"));
+    CHECK(refused(one.server, skein::refusal_reason::connection_limit) == 1);
+    CHECK(one.status(bearer(token_for("ada"))) == 101);
+    // A place comes back when the token does, and when it will not.
+    a.send(text_frame(R"({"type":"auth","token":")" + token_for("ada") + "\"}"));
+    CHECK(a.read_message()->payload.find("authenticated") != std::string::npos);
+    CHECK(d.open("/who").status == 101);
+    b.reset();
+    CHECK(eventually([&] { return one.status("") == 101; }));
+  }
+
+  TEST_CASE("they have a quarter of all places, if nothing else is said") {
+    const auto hub = [] {
+      auto options = quiet_options();
+      options.max_connections = 8;
+      return options;
+    }();
+    skein::token_options tokens;
+    tokens.keys.push_back(jwt_test::public_key_for(skein::jwt_algorithm::hs256));
+    tokens.places.first_message = true;
+    skein::server_options where;
+    where.require_authentication = true;
+    where.tokens = std::make_shared<skein::token_authenticator>(std::move(tokens));
+    test_server one{hub, where};
+    std::vector<raw_client> clients;
+    for (int i = 0; i < 3; ++i) CHECK(clients.emplace_back(one.port()).open("/echo").status == (i < 2 ? 101 : 503));
+  }
+
   TEST_CASE("a token that does not come within ten seconds is not waited for") {
     token_server one{with_first_message};
     raw_client client{one.server.port()};
