@@ -103,6 +103,7 @@ struct token_stats {
   std::uint64_t refused = 0;  ///< with `keys_unavailable`
   std::uint64_t fetches = 0;  ///< of the JWK set, begun
   std::uint64_t failed_fetches = 0;
+  std::optional<std::chrono::sys_seconds> last_fetch{};  ///< the last that brought keys; empty: none did
   std::size_t keys = 0;  ///< now
 };
 

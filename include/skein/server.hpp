@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace skein {
@@ -117,6 +118,10 @@ struct server_options {
   client_limits clients;
   proxy_options proxies;
   tls_options tls;
+  /// Called with a line for each client that was not let in for who it is, or is not, or for its origin: why,
+  /// and no token. Ten lines a second at most; the next says how many were left out. What a client wrote is in
+  /// it as it wrote it, at most 100 bytes. On any thread; it must not throw.
+  std::function<void(std::string_view)> on_refusal{};
 };
 
 namespace detail {

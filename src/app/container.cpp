@@ -65,6 +65,11 @@ skein::server& container::impl::build_server() {
     auto& messages = settings.clients.messages;
     if (options.message_burst != 0) messages = rate{messages.per_second(), options.message_burst};
     settings.tokens = build_tokens();
+    if (!settings.on_refusal) {
+      settings.on_refusal = [level = options.log, to = sink](std::string_view line) {
+        if (level <= log_level::info && to) to(log_level::info, app::one_line(line));
+      };
+    }
     server = std::make_unique<skein::server>(manager, std::move(settings));
     if (store) server->add_health_check([from = store](health_report& report) { describe(*from, report); });
   }

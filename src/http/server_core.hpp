@@ -3,6 +3,7 @@
 // What the listeners and the HTTP sessions of one server share.
 
 #include "http/client_gate.hpp"
+#include "http/refusal_log.hpp"
 #include "hub/hub.hpp"
 #include "security/tls_context.hpp"
 
@@ -33,7 +34,8 @@ struct route_entry {
 class server_core : public std::enable_shared_from_this<server_core> {
  public:
   server_core(const std::shared_ptr<skein::manager>& owner, const class hub& of, server_options given)
-      : manager(owner), hub(of.shared()), options(std::move(given)), gate(options) {}
+      : manager(owner), hub(of.shared()), options(std::move(given)), gate(options),
+        refusals(std::make_shared<refusal_log>(options.on_refusal)) {}
 
   void start(const std::vector<std::shared_ptr<shard>>& shards);
   void stop();
@@ -51,6 +53,7 @@ class server_core : public std::enable_shared_from_this<server_core> {
   std::shared_ptr<hub_shared> hub;
   server_options options;
   client_gate gate;
+  const std::shared_ptr<refusal_log> refusals;
   std::map<std::string, route_entry, std::less<>> routes;
   std::map<std::string, endpoint, std::less<>> endpoints;
   std::vector<std::function<void(health_report&)>> health_checks;

@@ -316,6 +316,7 @@ class session {
     if (checked) {
       hub.count_refusal(checked->second);
       const auto status = checked->first.status;
+      log_refusal(path, got.request, *checked);
       const bool counts = status < 500 || checked->second == refusal_reason::rate;
       const bool goes_on = !counts || note_refusal();
       form.keep_alive = form.keep_alive && goes_on && (status == 405 || status == 426);
@@ -327,7 +328,7 @@ class session {
     parts.runs = route.runs;
     if (first_message) {
       parts.runs = std::make_shared<const handler>(
-          after_token(server_->options.tokens, route.runs, std::move(unadmitted)));
+          after_token(server_->options.tokens, server_->refusals, route.runs, std::move(unadmitted)));
     }
     parts.admitted = !first_message;
     if (place || route.rules) parts.guard = std::make_unique<inbound_guard>(route.rules, std::move(place));
@@ -350,12 +351,26 @@ class session {
   /// Counts a refusal against the peer; whether the next one would be worth an answer.
   bool note_refusal() { return std::exchange(noted_, false) || server_->gate.remember(peer_, shard_->now()); }
 
+  void log_refusal(std::string_view route, const request& asked, const std::pair<refusal, refusal_reason>& why) {
+    std::string text;
+    if (why.second == refusal_reason::origin) {
+      text = "the origin '" + std::string{asked.header("Origin").substr(0, 100)} + "' may not connect";
+    } else if (why.second == refusal_reason::authentication) {
+      text = !why_.empty() ? why_ : why.first.text.substr(0, why.first.text.find('\n'));
+    } else {
+      return;
+    }
+    server_->refusals->tell(asked.remote_address(), route, std::to_string(why.first.status), text,
+                            shard_->now());
+  }
+
   asio::awaitable<admission> authenticate(const route_entry& route, const request& asked) {
+    why_.clear();
     if (nobody_to_ask(route, server_->options)) co_return without_token(route, asked);
     std::exception_ptr error;
     try {
       auto result =
-          co_await asio::co_spawn(shard_->executor(), sign_in(route, server_->options, asked),
+          co_await asio::co_spawn(shard_->executor(), sign_in(route, server_->options, asked, why_),
                                   asio::bind_cancellation_slot(deadline_.slot(), asio::use_awaitable));
       if (!deadline_.passed()) co_return result;
     } catch (...) {
@@ -393,6 +408,7 @@ class session {
   std::shared_ptr<const client_certificate> certificate_;
   std::shared_ptr<void> place_;  // among the handshakes of its address
   entrance entrance_ = entrance::open;
+  std::string why_;  // what is wrong with the token of the last request, for the log
   bool noted_ = false;  // one refusal has been counted against the peer in advance
   std::size_t requests_ = 0;
   std::string input_;  // read, not yet parsed

@@ -100,6 +100,11 @@ std::uint64_t key_source::failures() const {
   return failures_;
 }
 
+std::optional<wall_time> key_source::loaded_at() const {
+  const std::lock_guard lock{mutex_};
+  return loaded_at_;
+}
+
 bool key_source::may_begin(time_point now) const {
   if (fetching_) return false;
   if (!begun_) return true;
@@ -153,6 +158,7 @@ void key_source::take(std::vector<jwt_key> keys) {
   const std::lock_guard lock{mutex_};
   use_(std::move(keys));
   loaded_ = time_->now();
+  loaded_at_ = time_->wall_now();
   finish(true);
 }
 

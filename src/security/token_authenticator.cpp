@@ -135,6 +135,8 @@ token_stats token_authenticator::stats() const {
   if (impl_->source) {
     now.fetches = impl_->source->fetches();
     now.failed_fetches = impl_->source->failures();
+    if (const auto at = impl_->source->loaded_at())
+      now.last_fetch = std::chrono::floor<std::chrono::seconds>(*at);
   }
   return now;
 }

@@ -61,6 +61,7 @@ TEST_SUITE("JWK sets") {
     for (int i = 0; i < 5; ++i) CHECK(one.status(bearer(token_by(0))) == 101);
     CHECK(keys.asked() == 1);
     CHECK(one.tokens->stats().fetches == 1);
+    CHECK(one.tokens->stats().last_fetch == std::chrono::sys_seconds{std::chrono::seconds{long_ago}});
   }
 
   TEST_CASE("an unknown key is asked for at most once a minute, and then it is known") {
