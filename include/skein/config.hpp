@@ -48,6 +48,7 @@ struct option_description {
 
 /// Where the container takes `server_options::tokens` from, if that is empty.
 struct token_config {
+  // Each of the first three may end in ` issuer=ISSUER`: then its keys are good for tokens of that `iss` alone.
   std::string secret_file;  ///< `[ALGORITHM:]FILE`, HS256 if it does not say; one line end is no part
   std::vector<std::string> key_files;  ///< `ALGORITHM:FILE`, in PEM
   std::string jwks;                    ///< a URL, or a file
@@ -55,14 +56,13 @@ struct token_config {
   std::vector<std::string> issuers;
   std::vector<std::string> audiences;
   token_places places;
+  std::chrono::seconds clock_skew{30};
+  std::chrono::seconds grace{25};
+  std::size_t one_time_capacity = 0;
+  bool require_not_before = false;
 
   [[nodiscard]] bool any() const noexcept {
     return !secret_file.empty() || !key_files.empty() || !jwks.empty();
-  }
-  /// Whether keys are read from files, which SIGHUP reads again.
-  [[nodiscard]] bool any_file() const noexcept {
-    return !secret_file.empty() || !key_files.empty() ||
-           (!jwks.empty() && jwks.find("://") == std::string::npos);
   }
 };
 

@@ -155,7 +155,7 @@ void container::impl::await_hangup() {
 
 void container::impl::reload() {
   const bool certificates = !options.server.tls.certificate_files.empty();
-  const bool keys = tokens_are_ours && options.tokens.any_file();
+  const bool keys = tokens_are_ours && app::has_key_files(options.tokens);
   if (!certificates && !keys) log(log_level::info, "SIGHUP: there are neither certificates nor keys to load");
   // Neither depends on the other.
   if (certificates) {
