@@ -104,7 +104,7 @@ struct token_stats {
   std::uint64_t fetches = 0;  ///< of the JWK set, begun
   std::uint64_t failed_fetches = 0;
   std::optional<std::chrono::sys_seconds> last_fetch{};  ///< the last that brought keys; empty: none did
-  std::size_t keys = 0;  ///< now
+  std::size_t keys = 0;                                  ///< now
 };
 
 class token_authenticator {

@@ -48,7 +48,8 @@ struct option_description {
 
 /// Where the container takes `server_options::tokens` from, if that is empty.
 struct token_config {
-  // Each of the first three may end in ` issuer=ISSUER`: then its keys are good for tokens of that `iss` alone.
+  // Each of the first three may end in ` issuer=ISSUER`: then its keys are good for tokens of that `iss`
+  // alone.
   std::string secret_file;  ///< `[ALGORITHM:]FILE`, HS256 if it does not say; one line end is no part
   std::vector<std::string> key_files;  ///< `ALGORITHM:FILE`, in PEM
   std::string jwks;                    ///< a URL, or a file

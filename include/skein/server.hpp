@@ -119,8 +119,8 @@ struct server_options {
   proxy_options proxies;
   tls_options tls;
   /// Called with a line for each client that was not let in for who it is, or is not, or for its origin: why,
-  /// and no token. Ten lines a second at most; the next says how many were left out. What a client wrote is in
-  /// it as it wrote it, at most 100 bytes. On any thread; it must not throw.
+  /// and no token. Ten lines a second at most; the next says how many were left out. What a client wrote is
+  /// in it as it wrote it, at most 100 bytes. On any thread; it must not throw.
   std::function<void(std::string_view)> on_refusal{};
 };
 

@@ -163,8 +163,8 @@ void container::impl::reload() {
   }
   if (keys) {
     reload("the keys of tokens", [this] {
-      options.server.tokens->replace_keys(app::load_keys(
-          options.tokens, [this](std::string_view line) { log(log_level::warning, line); }));
+      options.server.tokens->replace_keys(
+          app::load_keys(options.tokens, [this](std::string_view line) { log(log_level::warning, line); }));
     });
   }
 }

@@ -93,7 +93,8 @@ std::vector<option> make_options() {
   all.push_back(count("max-header-fields", between(1, 100'000), SKEIN_PLACE(server.max_header_fields),
                       "Headers of a request; past it 431."));
   all.push_back(count("max-handshakes", between(1, many), SKEIN_PLACE(server.max_handshakes),
-                      "Connections that are still in TLS or HTTP; past it those between two requests go, or accepting waits."));
+                      "Connections that are still in TLS or HTTP; past it those between two requests go, or "
+                      "accepting waits."));
   all.push_back(count("max-requests", between(0, many), SKEIN_PLACE(server.max_requests),
                       "Requests of one HTTP connection, which then ends. 0: no limit."));
   all.push_back(bytes("read-buffer-size", zero_or(between(1'024, one_gib)),
@@ -140,9 +141,10 @@ std::vector<option> make_options() {
   all.push_back(count("max-subscriptions", between(1, many), SKEIN_PLACE(topics.max_subscriptions),
                       "Topics and patterns that one connection may follow."));
   all.push_back(topic());
-  all.push_back(choice("topic-rights", rights, SKEIN_PLACE(rights),
-                       "Who may do what with topics: all what the topics' rules allow, or each user only what "
-                       "the claim 'topics' of its token lists."));
+  all.push_back(
+      choice("topic-rights", rights, SKEIN_PLACE(rights),
+             "Who may do what with topics: all what the topics' rules allow, or each user only what "
+             "the claim 'topics' of its token lists."));
   all.back().example = "claims";
   all.push_back(count("presence-members", between(0, 100'000), SKEIN_PLACE(topics.presence_members),
                       "Of a topic with more, only their number is told."));

@@ -114,7 +114,8 @@ void add_tokens(std::vector<option>& to) {
         return keys && (!is_url(keys->where) || detail::parse_jwks_address(keys->where));
       },
       SKEIN_PLACE(tokens.jwks),
-      "A JWK set with the keys of tokens; a URL is asked again for unknown keys. With ' issuer=ISSUER' behind "
+      "A JWK set with the keys of tokens; a URL is asked again for unknown keys. With ' issuer=ISSUER' "
+      "behind "
       "it they are for its tokens alone."));
   to.push_back(text("jwks-ca-file", "a file", "/etc/ssl/own.pem", is_not_empty,
                     SKEIN_PLACE(tokens.jwks_ca_file),
@@ -125,13 +126,15 @@ void add_tokens(std::vector<option>& to) {
                     SKEIN_PLACE(tokens.audiences),
                     "Whom tokens are for; none: tokens that are for somebody are refused."));
   to.push_back(whole_seconds("jwt-clock-skew", zero_or(between(nanoseconds{1s}, nanoseconds{1h})),
-                             SKEIN_PLACE(tokens.clock_skew), "How far the issuers' clocks may be apart from "
-                                                             "this one."));
+                             SKEIN_PLACE(tokens.clock_skew),
+                             "How far the issuers' clocks may be apart from "
+                             "this one."));
   to.push_back(toggle("jwt-require-nbf", SKEIN_PLACE(tokens.require_not_before),
                       "Tokens that do not say from when on they are valid are refused."));
-  to.push_back(count("jwt-one-time", between(0, 1ULL << 24U), SKEIN_PLACE(tokens.one_time_capacity),
-                     "Tokens are accepted once, by their jti, and so many are remembered; past it 401. 0: they "
-                     "may be used again."));
+  to.push_back(
+      count("jwt-one-time", between(0, 1ULL << 24U), SKEIN_PLACE(tokens.one_time_capacity),
+            "Tokens are accepted once, by their jti, and so many are remembered; past it 401. 0: they "
+            "may be used again."));
   to.push_back(whole_seconds("token-grace", zero_or(between(nanoseconds{1s}, nanoseconds{1h})),
                              SKEIN_PLACE(tokens.grace),
                              "From a token's expiry to the end of its connection with 4001."));

@@ -130,9 +130,8 @@ std::vector<jwt_key> load_keys(const token_config& from,
     const auto file = parse_key_file(text, false);
     if (!file) throw configuration_error("jwt-key: ALGORITHM:FILE");
     const auto pem = read_file(option, file->path);
-    keys.push_back(checked(option, file->path, [&] {
-      return jwt_key::from_pem(file->algorithm, pem).for_issuer(file->issuer);
-    }));
+    keys.push_back(checked(option, file->path,
+                           [&] { return jwt_key::from_pem(file->algorithm, pem).for_issuer(file->issuer); }));
   }
   if (const auto file = keys_of_jwks(from); !file.where.empty() && !is_url(file.where)) {
     constexpr auto option = "jwks";

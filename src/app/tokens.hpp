@@ -28,8 +28,9 @@ struct key_file {
   std::string issuer;  ///< empty: any
 };
 
-/// Reads `ALGORITHM:FILE` and `ALGORITHM:FILE issuer=ISSUER`; `otherwise`, if given, is the algorithm where none is named. Nothing if the
-/// algorithm is none for such keys, or the file's name is empty. `secrets`: the algorithm is of HMAC.
+/// Reads `ALGORITHM:FILE` and `ALGORITHM:FILE issuer=ISSUER`; `otherwise`, if given, is the algorithm where
+/// none is named. Nothing if the algorithm is none for such keys, or the file's name is empty. `secrets`: the
+/// algorithm is of HMAC.
 [[nodiscard]] std::optional<key_file> parse_key_file(std::string_view text, bool secrets,
                                                      std::optional<jwt_algorithm> otherwise = std::nullopt);
 

@@ -117,8 +117,9 @@ handler after_token(std::shared_ptr<token_authenticator> tokens, std::shared_ptr
                     std::shared_ptr<const handler> then, std::shared_ptr<void> place) {
   auto waits = std::make_shared<waiting_room>();
   waits->place = std::move(place);
-  return [tokens = std::move(tokens), refusals = std::move(refusals), then = std::move(then),
-          waits = std::move(waits)](connection& client) { return serve(client, tokens, refusals, then, waits); };
+  return
+      [tokens = std::move(tokens), refusals = std::move(refusals), then = std::move(then),
+       waits = std::move(waits)](connection& client) { return serve(client, tokens, refusals, then, waits); };
 }
 
 }  // namespace skein::detail

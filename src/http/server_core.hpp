@@ -34,7 +34,10 @@ struct route_entry {
 class server_core : public std::enable_shared_from_this<server_core> {
  public:
   server_core(const std::shared_ptr<skein::manager>& owner, const class hub& of, server_options given)
-      : manager(owner), hub(of.shared()), options(std::move(given)), gate(options),
+      : manager(owner),
+        hub(of.shared()),
+        options(std::move(given)),
+        gate(options),
         refusals(std::make_shared<refusal_log>(options.on_refusal)) {}
 
   void start(const std::vector<std::shared_ptr<shard>>& shards);

@@ -157,7 +157,8 @@ class session {
   asio::awaitable<error_code> read_more(bool first) {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    const auto idle = old == 0 ? deadline_.idle(!first) : idle_mark{};  // a request that has begun is answered
+    const auto idle =
+        old == 0 ? deadline_.idle(!first) : idle_mark{};  // a request that has begun is answered
     // It may be what an accept loop waits for that has no room.
     if (old == 0 && !first && idle_->room.waiting())
       asio::post(shard_->executor(), [among = idle_] { among->room.wake(); });
@@ -299,7 +300,8 @@ class session {
     if (!checked && first_message) {
       unadmitted = server_->take_unadmitted();
       if (!unadmitted)
-        checked.emplace(unavailable("too many connections without a token"), refusal_reason::connection_limit);
+        checked.emplace(unavailable("too many connections without a token"),
+                        refusal_reason::connection_limit);
     }
     auto [place, has_place] =
         checked ? std::pair{std::shared_ptr<void>{}, false} : server_->gate.take_place(client_);
@@ -342,7 +344,8 @@ class session {
     co_return false;
   }
 
-  /// A request to upgrade counts as a handshake, but for the first one, which the connection itself stood for.
+  /// A request to upgrade counts as a handshake, but for the first one, which the connection itself stood
+  /// for.
   std::optional<std::pair<refusal, refusal_reason>> check_rate() {
     if (std::exchange(entrance_, entrance::open) == entrance::paid) return std::nullopt;
     return server_->gate.check_address(client_, shard_->now());
@@ -351,7 +354,8 @@ class session {
   /// Counts a refusal against the peer; whether the next one would be worth an answer.
   bool note_refusal() { return std::exchange(noted_, false) || server_->gate.remember(peer_, shard_->now()); }
 
-  void log_refusal(std::string_view route, const request& asked, const std::pair<refusal, refusal_reason>& why) {
+  void log_refusal(std::string_view route, const request& asked,
+                   const std::pair<refusal, refusal_reason>& why) {
     std::string text;
     if (why.second == refusal_reason::origin) {
       text = "the origin '" + std::string{asked.header("Origin").substr(0, 100)} + "' may not connect";
@@ -408,7 +412,7 @@ class session {
   std::shared_ptr<const client_certificate> certificate_;
   std::shared_ptr<void> place_;  // among the handshakes of its address
   entrance entrance_ = entrance::open;
-  std::string why_;  // what is wrong with the token of the last request, for the log
+  std::string why_;     // what is wrong with the token of the last request, for the log
   bool noted_ = false;  // one refusal has been counted against the peer in advance
   std::size_t requests_ = 0;
   std::string input_;  // read, not yet parsed

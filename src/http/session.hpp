@@ -18,9 +18,10 @@ class http_stream;
 
 /// The sessions of one listener that wait for a request.
 struct idle_sessions {
-  std::set<http_stream*> waiting;            ///< those that a stop may end at once
-  std::list<http_stream*> between_requests;  ///< of them, those that have had an answer; who waits longest first
-  wake_slot room;  ///< of the accept loop, which waits for a session to end, or to be between requests
+  std::set<http_stream*> waiting;  ///< those that a stop may end at once
+  std::list<http_stream*>
+      between_requests;  ///< of them, those that have had an answer; who waits longest first
+  wake_slot room;        ///< of the accept loop, which waits for a session to end, or to be between requests
 };
 
 /// Answers requests until the peer leaves, a request asks for an end, or a request is upgraded: then the

@@ -111,9 +111,8 @@ asio::awaitable<response> health_of(std::weak_ptr<const detail::server_core> of,
 
 void server::add_standard_endpoints() {
   const auto manager = core_->manager;
-  get("/ws/stats", [manager, tokens = core_->options.tokens](const request&) {
-    return stats_of(manager.lock(), tokens);
-  });
+  get("/ws/stats",
+      [manager, tokens = core_->options.tokens](const request&) { return stats_of(manager.lock(), tokens); });
   const std::weak_ptr<const detail::server_core> core = core_;
   get("/healthz", [core](const request&) { return health_of(core, &health_report::live); });
   get("/readyz", [core](const request&) { return health_of(core, &health_report::ready); });

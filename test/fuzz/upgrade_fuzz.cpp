@@ -248,7 +248,8 @@ class client {
     service_.in.end_within(60s);
     if (silent) receive();
     if (silent) answers_.finish();
-    fuzz::require(idle_->waiting.empty() && idle_->between_requests.empty(), "a session that has ended is idle");
+    fuzz::require(idle_->waiting.empty() && idle_->between_requests.empty(),
+                  "a session that has ended is idle");
     fuzz::require(service_.in.hub->stats().handshaking == 0, "a handshake is still counted");
   }
 

@@ -170,8 +170,8 @@ TEST_SUITE("client limits") {
     skein::client_limits limits;
     limits.handshakes = rate{100};
     timed_server one{with_clients(limits)};
-    for (const auto& [request, status] :
-         {std::pair{get("/nothing"), 404U}, std::pair{get("/echo"), 426U}, std::pair{get("/nothing"), 404U}}) {
+    for (const auto& [request, status] : {std::pair{get("/nothing"), 404U}, std::pair{get("/echo"), 426U},
+                                          std::pair{get("/nothing"), 404U}}) {
       raw_client client{one.server.port()};
       for (int i = 1; i <= 20; ++i) {
         client.send(request);

@@ -46,8 +46,8 @@ struct fixture {
 
   std::size_t count(std::string_view part) {
     const std::lock_guard lock{mutex};
-    return static_cast<std::size_t>(std::ranges::count_if(
-        lines, [&](const auto& line) { return line.find(part) != std::string::npos; }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(lines, [&](const auto& line) { return line.find(part) != std::string::npos; }));
   }
   bool logged(std::string_view part) { return count(part) != 0; }
 
@@ -85,8 +85,7 @@ std::string token_by(unsigned which, const std::string& more = R"("role":"trader
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const auto expires = std::chrono::duration_cast<std::chrono::seconds>(now + 1h).count();
   return jwt_test::signed_token(skein::jwt_algorithm::es256, R"({"alg":"ES256"})",
-                                R"({"sub":"ada","exp":)" + std::to_string(expires) + "," + more + "}",
-                                which);
+                                R"({"sub":"ada","exp":)" + std::to_string(expires) + "," + more + "}", which);
 }
 
 /// Hangs up, and waits until the log has one more line with this.
@@ -164,9 +163,9 @@ TEST_SUITE("container") {
     auto options = fixture::options();
     options.tokens.key_files = {
         "ES256:" + files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256, 0).public_pem())};
-    options.tokens.jwks = files.write(
-        "jwks", R"({"keys":[{"kid":"other","alg":"ES384",)" +
-                    jwt_test::key_for(skein::jwt_algorithm::es384).jwk_members() + "}]}");
+    options.tokens.jwks =
+        files.write("jwks", R"({"keys":[{"kid":"other","alg":"ES384",)" +
+                                jwt_test::key_for(skein::jwt_algorithm::es384).jwk_members() + "}]}");
     fixture f{options};
     static_cast<void>(f.container.server());
     f.container.spawn(reload_keys(f, files));

@@ -348,7 +348,8 @@ TEST_SUITE("tokens") {
     where.tokens = std::make_shared<skein::token_authenticator>(std::move(tokens));
     test_server one{hub, where};
     std::vector<raw_client> clients;
-    for (int i = 0; i < 3; ++i) CHECK(clients.emplace_back(one.port()).open("/echo").status == (i < 2 ? 101 : 503));
+    for (int i = 0; i < 3; ++i)
+      CHECK(clients.emplace_back(one.port()).open("/echo").status == (i < 2 ? 101 : 503));
   }
 
   TEST_CASE("who is not let in is told to the log with the reason, without the token, ten times a second") {
