@@ -20,6 +20,8 @@ set(ENV{WEBSOCKET_MAX_CONNECTIONS} none)
 expect(2)
 unset(ENV{WEBSOCKET_MAX_CONNECTIONS})
 expect(1 --address 192.0.2.1)
+# The examples believe whoever says a name, but not where names have to be proved.
+expect(2 --port 0 --require-auth)
 
 execute_process(COMMAND ${SERVER} --print-options-markdown OUTPUT_VARIABLE printed RESULT_VARIABLE status)
 if(NOT status EQUAL 0)

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +44,7 @@ struct certificate_wish {
   bool for_client = false;
   bool rsa = false;
   bool expired = false;
+  std::optional<std::chrono::sys_seconds> not_after{};  ///< empty: in ten years
 };
 
 class authority {

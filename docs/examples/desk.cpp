@@ -11,11 +11,13 @@ namespace {
 
 constexpr std::size_t max_text_bytes = 500;
 
+// [identity]
 const std::string& owner_of(const connection& client) {
   const auto& user = client.user().user;
   if (user.empty()) throw request_error("not_allowed", "orders are for those who say who they are");
   return user;
 }
+// [/identity]
 
 json::object counts_of(const char* type, const delivery_report& report) {
   return {{"type", type},
@@ -72,11 +74,13 @@ void desk::answer_requests(json_protocol& of) {
   of.on("notify", answer_with(&desk::send_note));
 }
 
+// [identity]
 asio::awaitable<void> desk::place_order(connection& client, const json::object& request) {
   const auto id = orders_->place(owner_of(client), request);
   json::object answer{{"type", "order_placed"}, {"order_id", id}};
   co_await client.write(answer_to(request, std::move(answer)));
 }
+// [/identity]
 // [/requests]
 
 asio::awaitable<void> desk::get_orders(connection& client, const json::object& request) {

@@ -54,7 +54,7 @@ struct jwks_endpoint {
 };
 
 struct token_options {
-  std::vector<jwt_key> keys{};  ///< beside those of `jwks`
+  std::vector<jwt_key> keys{};  ///< beside those of `jwks`, until `replace_keys`
   jwks_endpoint jwks{};
   jwt_options jwt{};
   token_places places{};
@@ -103,7 +103,8 @@ struct token_stats {
   std::uint64_t refused = 0;  ///< with `keys_unavailable`
   std::uint64_t fetches = 0;  ///< of the JWK set, begun
   std::uint64_t failed_fetches = 0;
-  std::size_t keys = 0;  ///< now
+  std::optional<std::chrono::sys_seconds> last_fetch{};  ///< the last that brought keys; empty: none did
+  std::size_t keys = 0;                                  ///< now
 };
 
 class token_authenticator {
@@ -130,6 +131,10 @@ class token_authenticator {
   /// Fetches the JWK set, if there is one, unless that was done within `jwks_endpoint::pause`. A server does
   /// this when it starts. Completes when the keys are there, or could not be had.
   [[nodiscard]] asio::awaitable<void> load_keys();
+
+  /// From now on these are the keys beside those of the JWK set that is fetched, in the place of
+  /// `token_options::keys`. Tokens that are being verified are so with the old keys or with the new ones.
+  void replace_keys(std::vector<jwt_key> keys);
 
   /// The token that a request brings, where `options().places` says; nothing if there is none, and an error
   /// if there are two.

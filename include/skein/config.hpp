@@ -30,6 +30,12 @@ struct help_requested : std::runtime_error {
 
 enum class log_level : std::uint8_t { debug, info, warning, error, off };
 
+/// Who may do what with topics, where the program does not say (`protocol_options::authorize`).
+enum class topic_rights : std::uint8_t {
+  rules,   ///< everybody what the topics' rules allow
+  claims,  ///< each user what its claim `topics` allows (`authorize_by_claim`)
+};
+
 /// One row of the options' table.
 struct option_description {
   std::string key;  ///< also the flag, without its dashes
@@ -42,6 +48,8 @@ struct option_description {
 
 /// Where the container takes `server_options::tokens` from, if that is empty.
 struct token_config {
+  // Each of the first three may end in ` issuer=ISSUER`: then its keys are good for tokens of that `iss`
+  // alone.
   std::string secret_file;  ///< `[ALGORITHM:]FILE`, HS256 if it does not say; one line end is no part
   std::vector<std::string> key_files;  ///< `ALGORITHM:FILE`, in PEM
   std::string jwks;                    ///< a URL, or a file
@@ -49,6 +57,10 @@ struct token_config {
   std::vector<std::string> issuers;
   std::vector<std::string> audiences;
   token_places places;
+  std::chrono::seconds clock_skew{30};
+  std::chrono::seconds grace{25};
+  std::size_t one_time_capacity = 0;
+  bool require_not_before = false;
 
   [[nodiscard]] bool any() const noexcept {
     return !secret_file.empty() || !key_files.empty() || !jwks.empty();
@@ -62,6 +74,7 @@ struct config {
   manager_options manager;
   topics_options topics;
   users_options users;
+  topic_rights rights = topic_rights::rules;  ///< of `container::protocol`
   /// The path of the database for durable topics and stored messages; empty: none. `skein-server` opens it; a
   /// program of your own does, and gives the store to its container.
   std::string store;

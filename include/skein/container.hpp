@@ -58,7 +58,8 @@ class container {
   /// Starts the server, prints `listening on ADDRESS:PORT` to standard output, and runs until SIGINT, SIGTERM
   /// or `stop`; then drains. Returns the process's exit status: 0 after a clean shutdown, 3 if a connection
   /// had to be forced or a message was left undelivered, 1 if the server could not start or a task failed. A
-  /// second signal ends at once. SIGHUP loads the server's certificates again.
+  /// second signal ends at once. SIGHUP loads the server's certificates again, and the keys of tokens that
+  /// are configured in files; what is wrong with any of them is logged, and then they stay as they were.
   int run();
 
   /// Ends `run`. Legal from any thread and before `run`.

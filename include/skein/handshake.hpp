@@ -60,6 +60,10 @@ class request {
   [[nodiscard]] const skein::client_certificate* client_certificate() const noexcept {
     return certificate_.get();
   }
+  /// The same, to be kept, or given to a request that is made of this one.
+  [[nodiscard]] std::shared_ptr<const skein::client_certificate> share_client_certificate() const noexcept {
+    return certificate_;
+  }
   void set_client_certificate(std::shared_ptr<const skein::client_certificate> certificate) noexcept {
     certificate_ = std::move(certificate);
   }

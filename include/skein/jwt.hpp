@@ -68,13 +68,14 @@ enum class jwt_refusal : std::uint8_t {
   expiry_type,           ///< `exp` is not a number of seconds from 1970 to 9999
   expired,               ///< `exp` has come
   lifetime_too_long,     ///< `exp` is further away than `max_lifetime`
+  not_before_missing,    ///< no `nbf`, though `require_not_before`
   not_before_type,       ///< `nbf` is not a number of seconds from 1970 to 9999
   not_yet_valid,         ///< `nbf` has not come
   issued_at_type,        ///< `iat` is not a number of seconds from 1970 to 9999
   issued_in_future,      ///< `iat` has not come
   issuer_missing,        ///< no `iss`, though issuers are configured
   issuer_type,           ///< `iss` is not a string
-  issuer_wrong,          ///< `iss` is none of the issuers
+  issuer_wrong,          ///< `iss` is none of the issuers, or not the one that the key is for
   audience_missing,      ///< no `aud`, though audiences are configured
   audience_type,         ///< `aud` is neither a string nor an array of strings
   audience_wrong,        ///< `aud` names none of the audiences
@@ -139,6 +140,11 @@ class jwt_key {
   [[nodiscard]] jwt_algorithm algorithm() const noexcept;
   /// The key's name; empty: it has none, and fits tokens of any `kid`.
   [[nodiscard]] const std::string& kid() const noexcept;
+  /// The same key, good for tokens of this `iss` alone. Where there are several issuers, each could otherwise
+  /// sign in the name of another.
+  [[nodiscard]] jwt_key for_issuer(std::string issuer) const;
+  /// Empty: it may sign for any.
+  [[nodiscard]] const std::string& issuer() const noexcept { return issuer_; }
 
   struct impl;
   explicit jwt_key(std::shared_ptr<const impl> made) noexcept : impl_(std::move(made)) {}
@@ -146,6 +152,7 @@ class jwt_key {
 
  private:
   std::shared_ptr<const impl> impl_;
+  std::string issuer_;
 };
 
 /// How a JWKS document is read.
@@ -156,6 +163,7 @@ struct jwks_options {
   jwt_algorithm rsa_algorithm = jwt_algorithm::rs256;
   /// Whether keys of `kty` oct are taken. Never for a document that others can read.
   bool allow_secrets = false;
+  std::string issuer{};  ///< for whom the keys may sign (`jwt_key::for_issuer`); empty: for any
 };
 
 /// A key of a document that was not taken.
@@ -181,6 +189,7 @@ struct jwt_options {
   bool any_audience = false;               ///< `aud` is not compared; `audiences` must be empty
   std::string type{};                      ///< `typ`, in any case, as `at+jwt`; empty: any, or none
   bool require_subject = true;             ///< `sub` is there and not empty
+  bool require_not_before = false;         ///< `nbf` is there
   std::chrono::seconds clock_skew{30};     ///< how far clocks may be apart; zero to one hour
   std::chrono::seconds max_lifetime{0};    ///< how far `exp` may be away, beside the skew; zero: any
   std::size_t max_token_bytes = 8 * 1024;  ///< 1 to 1 MiB

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace skein {
@@ -60,10 +61,10 @@ using endpoint = std::function<asio::awaitable<response>(const request&)>;
 
 /// How much and how fast clients may be. A rate that is off, and zero, are no limit.
 ///
-/// Refusals by `handshakes`, `connections_per_address` and `accepts` are told to the address of the peer
-/// twenty times a second; while it goes on beyond that, its connections are reset as they are accepted,
-/// whatever they would ask; meanwhile connections are accepted in batches, every 5 ms. Each refusal is
-/// counted. Trusted proxies are many clients, and are always told.
+/// If there are `handshakes`, `connections_per_address` or `accepts`, an address is told of twenty refusals a
+/// second, whatever they are for (401, 403, 404, 426, 429 and others); while it goes on beyond that, its
+/// connections are reset as they are accepted, whatever they would ask; meanwhile connections are accepted in
+/// batches, every 5 ms. Each refusal is counted. Trusted proxies are many clients, and are always told.
 struct client_limits {
   /// Messages received from one connection. Past it the message is dropped and answered with an error; at the
   /// third time 1008. The count of times begins anew once the connection has been slow enough for the whole
@@ -71,12 +72,15 @@ struct client_limits {
   rate messages{};
   rate bytes{};          ///< the same for payload bytes; the burst holds the largest message at least
   rate user_messages{};  ///< the same for all connections of one user; anonymous ones are no user
-  rate handshakes{};     ///< requests to upgrade, from one address (IPv6: one /64); past it 429
+  /// Connections that begin, and requests to upgrade but for the first of each connection, from one address
+  /// (IPv6: one /64). Past it a request to upgrade gets 429, a plain one is the last of its connection, and
+  /// either counts as a refusal. Of a trusted proxy the requests to upgrade alone count, for whom it reports.
+  rate handshakes{};
   std::size_t connections_per_address = 0;  ///< at once (IPv6: one /64); past it 429
   /// Connections of one address (IPv6: one /64) that are still in TLS or HTTP. Past it a connection is closed
   /// without a word: an answer would need the TLS handshake that is being saved. Trusted proxies are many
   /// clients, and are not counted.
-  std::size_t handshakes_per_address = 0;
+  std::size_t handshakes_per_address = 128;
   rate accepts{};  ///< requests to upgrade, from all addresses together; past it 503
 };
 
@@ -97,7 +101,13 @@ struct server_options {
   std::size_t max_header_bytes = 8 * 1024;  ///< request line and headers; past it 431. Not zero
   std::size_t max_header_fields = 100;      ///< past it 431. Not zero
   std::size_t max_handshakes =
-      1024;  ///< connections in TLS or HTTP at once; past it accepting waits. Not zero
+      1024;  ///< connections in TLS or HTTP at once. Past it who waits longest for a further request is
+             ///< disconnected; if nobody does, accepting waits. Not zero
+  /// Requests that one connection may make; the last one's answer says that it is. Zero: any number.
+  std::size_t max_requests = 100;
+  /// Connections at once whose token is still to come in the first message; past it 503. They count among
+  /// `max_connections` too. Zero: a quarter of those.
+  std::size_t max_unadmitted = 0;
   std::size_t socket_read_buffer = 0;   ///< SO_RCVBUF in bytes; 0: the system's
   std::size_t socket_write_buffer = 0;  ///< SO_SNDBUF in bytes; 0: the system's
   origin_policy origin;
@@ -108,6 +118,10 @@ struct server_options {
   client_limits clients;
   proxy_options proxies;
   tls_options tls;
+  /// Called with a line for each client that was not let in for who it is, or is not, or for its origin: why,
+  /// and no token. Ten lines a second at most; the next says how many were left out. What a client wrote is
+  /// in it as it wrote it, at most 100 bytes. On any thread; it must not throw.
+  std::function<void(std::string_view)> on_refusal{};
 };
 
 namespace detail {

@@ -5,7 +5,7 @@
 //
 // TLS 1.2 and 1.3; forward secrecy and authenticated encryption only; no renegotiation, no compression, no
 // early data. Clients resume sessions with tickets (RFC 5077, RFC 8446 section 2.2), which a reload makes
-// void.
+// void, and which stand for a client's certificate no longer than five minutes.
 
 #include <skein/handshake.hpp>
 
@@ -49,7 +49,7 @@ struct client_certificate {
 
 /// Who a client with this certificate is, if the route has no authenticator that knows better: the user is
 /// the first URI among the alternative names (as SPIFFE has it), else the first e-mail address, else the
-/// common name; the claims are the whole certificate.
+/// common name; the claims are the whole certificate. It expires when the certificate does.
 [[nodiscard]] identity identity_of(const client_certificate& certificate);
 
 }  // namespace skein

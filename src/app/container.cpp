@@ -50,6 +50,7 @@ skein::manager& container::impl::build_manager() {
 const std::shared_ptr<token_authenticator>& container::impl::build_tokens() {
   auto& tokens = options.server.tokens;
   if (!tokens && options.tokens.any()) {
+    tokens_are_ours = true;
     tokens = app::make_tokens(options.tokens, time, [level = options.log, to = sink](std::string_view line) {
       if (level <= log_level::warning && to) to(log_level::warning, app::one_line(line));
     });
@@ -64,6 +65,11 @@ skein::server& container::impl::build_server() {
     auto& messages = settings.clients.messages;
     if (options.message_burst != 0) messages = rate{messages.per_second(), options.message_burst};
     settings.tokens = build_tokens();
+    if (!settings.on_refusal) {
+      settings.on_refusal = [level = options.log, to = sink](std::string_view line) {
+        if (level <= log_level::info && to) to(log_level::info, app::one_line(line));
+      };
+    }
     server = std::make_unique<skein::server>(manager, std::move(settings));
     if (store) server->add_health_check([from = store](health_report& report) { describe(*from, report); });
   }
@@ -99,6 +105,7 @@ json_protocol& container::impl::build_protocol(protocol_options with) {
   with.max_subscriptions = options.topics.max_subscriptions;
   with.max_message_bytes = options.manager.limits.max_message_bytes;
   if (!with.tokens) with.tokens = build_tokens();
+  if (!with.authorize && options.rights == topic_rights::claims) with.authorize = authorize_by_claim();
   return protocol.emplace(topics, users, std::move(with));
 }
 

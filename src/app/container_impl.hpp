@@ -59,6 +59,7 @@ struct container::impl {
   void await_signal();
   void await_hangup();
   void reload();
+  void reload(const std::string& what, const std::function<void()>& how);
   void begin_shutdown();
   void drained(const std::exception_ptr& error, const drain_report& report);
   void finish_if_done();
@@ -73,6 +74,7 @@ struct container::impl {
   std::shared_ptr<message_store> store;
   std::optional<json_protocol> protocol;
   bool handed_out = false;
+  bool tokens_are_ours = false;  // made from the configuration
   bool topics_handed_out = false;
   bool users_handed_out = false;
 

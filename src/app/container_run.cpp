@@ -1,6 +1,7 @@
 // How a container runs: tasks, signals, and the shutdown.
 
 #include "app/container_impl.hpp"
+#include "app/tokens.hpp"
 #include "connection/deadline_queue.hpp"
 #include "hub/hub.hpp"
 
@@ -105,6 +106,14 @@ bool container::impl::start() {
 
 int container::impl::run() {
   for (const auto& line : options.warnings) log(log_level::warning, line);
+  const bool known = options.server.tokens || options.tokens.any();
+  if (known && !options.server.require_authentication) {
+    log(log_level::warning,
+        "require-auth is off: who brings no token is let in as well, unless a route says otherwise");
+  }
+  if (options.rights == topic_rights::claims && !known && options.server.tls.client_ca_file.empty()) {
+    log(log_level::warning, "topic-rights is claims, but nobody has any: there are no tokens");
+  }
   // Before the server starts: a signal that comes while it does is not lost.
   signals = std::make_unique<asio::signal_set>(*context, SIGINT, SIGTERM);
   hangups = std::make_unique<asio::signal_set>(*context, SIGHUP);
@@ -145,15 +154,27 @@ void container::impl::await_hangup() {
 }
 
 void container::impl::reload() {
-  if (options.server.tls.certificate_files.empty()) {
-    log(log_level::info, "SIGHUP: there are no certificates to load");
-    return;
+  const bool certificates = !options.server.tls.certificate_files.empty();
+  const bool keys = tokens_are_ours && app::has_key_files(options.tokens);
+  if (!certificates && !keys) log(log_level::info, "SIGHUP: there are neither certificates nor keys to load");
+  // Neither depends on the other.
+  if (certificates) {
+    reload("the certificates", [this] { server->reload_certificates(); });
   }
+  if (keys) {
+    reload("the keys of tokens", [this] {
+      options.server.tokens->replace_keys(
+          app::load_keys(options.tokens, [this](std::string_view line) { log(log_level::warning, line); }));
+    });
+  }
+}
+
+void container::impl::reload(const std::string& what, const std::function<void()>& how) {
   try {
-    server->reload_certificates();
-    log(log_level::info, "SIGHUP: the certificates have been loaded again");
+    how();
+    log(log_level::info, "SIGHUP: " + what + " have been loaded again");
   } catch (const std::exception& e) {
-    log(log_level::error, std::string{"SIGHUP: the certificates stay as they were: "} + e.what());
+    log(log_level::error, "SIGHUP: " + what + " stay as they were: " + e.what());
   }
 }
 

@@ -67,6 +67,9 @@ constexpr std::array<std::pair<std::string_view, log_level>, 5> log_levels{{{"de
 constexpr std::array<std::pair<std::string_view, engine>, 2> engines{
     {{"native", engine::native}, {"beast", engine::beast}}};
 
+constexpr std::array<std::pair<std::string_view, topic_rights>, 2> rights{
+    {{"rules", topic_rights::rules}, {"claims", topic_rights::claims}}};
+
 std::vector<option> make_options() {
   std::vector<option> all;
   all.push_back(text("address", "an IPv4 or IPv6 address", {}, is_address, SKEIN_PLACE(server.address),
@@ -90,7 +93,10 @@ std::vector<option> make_options() {
   all.push_back(count("max-header-fields", between(1, 100'000), SKEIN_PLACE(server.max_header_fields),
                       "Headers of a request; past it 431."));
   all.push_back(count("max-handshakes", between(1, many), SKEIN_PLACE(server.max_handshakes),
-                      "Connections that are still in TLS or HTTP; past it accepting waits."));
+                      "Connections that are still in TLS or HTTP; past it those between two requests go, or "
+                      "accepting waits."));
+  all.push_back(count("max-requests", between(0, many), SKEIN_PLACE(server.max_requests),
+                      "Requests of one HTTP connection, which then ends. 0: no limit."));
   all.push_back(bytes("read-buffer-size", zero_or(between(1'024, one_gib)),
                       SKEIN_PLACE(server.socket_read_buffer),
                       "The socket's receive buffer; 0: the system's default."));
@@ -135,6 +141,11 @@ std::vector<option> make_options() {
   all.push_back(count("max-subscriptions", between(1, many), SKEIN_PLACE(topics.max_subscriptions),
                       "Topics and patterns that one connection may follow."));
   all.push_back(topic());
+  all.push_back(
+      choice("topic-rights", rights, SKEIN_PLACE(rights),
+             "Who may do what with topics: all what the topics' rules allow, or each user only what "
+             "the claim 'topics' of its token lists."));
+  all.back().example = "claims";
   all.push_back(count("presence-members", between(0, 100'000), SKEIN_PLACE(topics.presence_members),
                       "Of a topic with more, only their number is told."));
   all.push_back(duration("presence-interval", some_time, SKEIN_PLACE(topics.presence_interval),

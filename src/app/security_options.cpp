@@ -13,6 +13,8 @@
 namespace skein::app {
 namespace {
 
+using namespace std::chrono_literals;
+
 bool is_not_empty(const std::string& text) {
   return !text.empty();
 }
@@ -35,6 +37,25 @@ option a_rate(std::string key, Place place, std::string help) {
     return value.has_value();
   };
   result.show = [=](const config& from) { return to_string(place(from)); };
+  return result;
+}
+
+/// A duration that is kept in seconds: a part of one is refused, not rounded.
+template <class Place>
+option whole_seconds(std::string key, range bounds, Place place, std::string help) {
+  auto result = duration(std::move(key), bounds, SKEIN_PLACE(shutdown_timeout), std::move(help));
+  result.allowed += ", in whole seconds";
+  result.hint = ", with a unit: s, m or h";
+  result.bounds = {};  // they are in nanoseconds, of which not each is allowed
+  result.example = "7s";
+  result.set = [=](config& into, const std::vector<std::string>& given) {
+    const auto value = parse_duration(given.front());
+    if (!value || *value % 1s != 0s || !bounds.contains(static_cast<std::uint64_t>(value->count())))
+      return false;
+    place(into) = std::chrono::duration_cast<std::chrono::seconds>(*value);
+    return true;
+  };
+  result.show = [=](const config& from) { return format_duration(place(from)); };
   return result;
 }
 
@@ -84,11 +105,18 @@ void add_tokens(std::vector<option>& to) {
       "jwt-key", "WEBSOCKET_JWT_KEYS", "ALGORITHM:FILE, as RS256:/etc/skein/key.pem", "ES256:/etc/key.pem",
       [](const std::string& v) { return parse_key_file(v, false).has_value(); },
       SKEIN_PLACE(tokens.key_files),
-      "A public key or a certificate in PEM for tokens of this one algorithm; give it again for more."));
+      "A public key or a certificate in PEM for tokens of this one algorithm; give it again for more. With "
+      "' issuer=ISSUER' behind it it is for its tokens alone."));
   to.push_back(text(
       "jwks", "a file, https://host[:port]/path, or http:// with a loopback host", "https://id.example/jwks",
-      [](const std::string& v) { return is_url(v) ? detail::parse_jwks_address(v).has_value() : !v.empty(); },
-      SKEIN_PLACE(tokens.jwks), "A JWK set with the keys of tokens; a URL is asked again for unknown keys."));
+      [](const std::string& v) {
+        const auto keys = parse_bound_keys(v);
+        return keys && (!is_url(keys->where) || detail::parse_jwks_address(keys->where));
+      },
+      SKEIN_PLACE(tokens.jwks),
+      "A JWK set with the keys of tokens; a URL is asked again for unknown keys. With ' issuer=ISSUER' "
+      "behind "
+      "it they are for its tokens alone."));
   to.push_back(text("jwks-ca-file", "a file", "/etc/ssl/own.pem", is_not_empty,
                     SKEIN_PLACE(tokens.jwks_ca_file),
                     "Certificates in PEM that vouch for the JWK set's server; none: the system's."));
@@ -97,6 +125,19 @@ void add_tokens(std::vector<option>& to) {
   to.push_back(list("jwt-audience", "WEBSOCKET_JWT_AUDIENCES", "a text", "chat", is_not_empty,
                     SKEIN_PLACE(tokens.audiences),
                     "Whom tokens are for; none: tokens that are for somebody are refused."));
+  to.push_back(whole_seconds("jwt-clock-skew", zero_or(between(nanoseconds{1s}, nanoseconds{1h})),
+                             SKEIN_PLACE(tokens.clock_skew),
+                             "How far the issuers' clocks may be apart from "
+                             "this one."));
+  to.push_back(toggle("jwt-require-nbf", SKEIN_PLACE(tokens.require_not_before),
+                      "Tokens that do not say from when on they are valid are refused."));
+  to.push_back(
+      count("jwt-one-time", between(0, 1ULL << 24U), SKEIN_PLACE(tokens.one_time_capacity),
+            "Tokens are accepted once, by their jti, and so many are remembered; past it 401. 0: they "
+            "may be used again."));
+  to.push_back(whole_seconds("token-grace", zero_or(between(nanoseconds{1s}, nanoseconds{1h})),
+                             SKEIN_PLACE(tokens.grace),
+                             "From a token's expiry to the end of its connection with 4001."));
   to.push_back(toggle("require-auth", SKEIN_PLACE(server.require_authentication),
                       "Nobody may connect without a token, unless a route says so: 401."));
   to.push_back(text("token-cookie", "the name of a cookie", "session", is_token,
@@ -107,6 +148,9 @@ void add_tokens(std::vector<option>& to) {
                     "A query parameter that may hold the token. Proxies and browsers write those down."));
   to.push_back(toggle("token-first-message", SKEIN_PLACE(tokens.places.first_message),
                       "The token may come in the first message, within 10 s; else 4001."));
+  to.push_back(count("max-unadmitted", between(0, 10'000'000), SKEIN_PLACE(server.max_unadmitted),
+                     "Connections whose token is still to come; past it 503. 0: a quarter of "
+                     "max-connections."));
 }
 
 void add_limits(std::vector<option>& to) {
@@ -120,7 +164,7 @@ void add_limits(std::vector<option>& to) {
   to.push_back(a_rate("user-rate", SKEIN_PLACE(server.clients.user_messages),
                       "Messages received from all connections of a user; past it as message-rate."));
   to.push_back(a_rate("handshake-rate", SKEIN_PLACE(server.clients.handshakes),
-                      "Requests to upgrade from one address; past it 429."));
+                      "Connections begun by one address, and further requests to upgrade; past it 429."));
   to.push_back(count("connections-per-address", any_count,
                      SKEIN_PLACE(server.clients.connections_per_address),
                      "Connections of one address at once; past it 429. 0: no limit."));

@@ -2,6 +2,7 @@
 
 #include "app/log.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -48,13 +49,48 @@ void cut_line_end(std::string& text) {
 
 }  // namespace
 
+namespace {
+
+/// `where` is empty if there are none.
+bound_keys keys_of_jwks(const token_config& from) {
+  if (from.jwks.empty()) return {};
+  auto keys = parse_bound_keys(from.jwks);
+  if (!keys) throw configuration_error("jwks: a file or a URL, and perhaps issuer=ISSUER behind it");
+  return std::move(*keys);
+}
+
+/// A key for an issuer whose tokens are refused would be of no use, and a slip of the pen.
+void require_known_issuer(const token_config& from, const std::string& issuer) {
+  const auto& known = from.issuers;
+  if (issuer.empty() || known.empty() || std::find(known.begin(), known.end(), issuer) != known.end()) return;
+  throw configuration_error("a key is for issuer '" + one_line(issuer, 200) + "', which is no jwt-issuer");
+}
+
+}  // namespace
+
 bool is_url(std::string_view text) noexcept {
   return text.find("://") != std::string_view::npos;
 }
 
-std::optional<key_file> parse_key_file(std::string_view text, bool secrets,
+std::optional<bound_keys> parse_bound_keys(std::string_view text) {
+  constexpr std::string_view word = " issuer=";
+  bound_keys result;
+  const auto found = text.rfind(word);
+  result.where = text.substr(0, found);
+  if (found != std::string_view::npos) {
+    result.issuer = text.substr(found + word.size());
+    if (result.issuer.empty()) return std::nullopt;
+  }
+  return result.where.empty() ? std::nullopt : std::optional{std::move(result)};
+}
+
+std::optional<key_file> parse_key_file(std::string_view given, bool secrets,
                                        std::optional<jwt_algorithm> otherwise) {
+  const auto keys = parse_bound_keys(given);
+  if (!keys) return std::nullopt;
+  std::string_view text = keys->where;
   key_file result;
+  result.issuer = keys->issuer;
   const auto colon = text.find(':');
   auto algorithm =
       colon == std::string_view::npos ? std::nullopt : parse_jwt_algorithm(text.substr(0, colon));
@@ -70,43 +106,67 @@ std::optional<key_file> parse_key_file(std::string_view text, bool secrets,
   return result;
 }
 
-std::shared_ptr<token_authenticator> make_tokens(const token_config& from, std::shared_ptr<clock> time,
-                                                 std::function<void(std::string_view)> problem) {
-  token_options options;
+bool has_key_files(const token_config& from) {
+  if (!from.secret_file.empty() || !from.key_files.empty()) return true;
+  const auto set = keys_of_jwks(from);
+  return !set.where.empty() && !is_url(set.where);
+}
+
+std::vector<jwt_key> load_keys(const token_config& from,
+                               const std::function<void(std::string_view)>& problem) {
+  std::vector<jwt_key> keys;
   if (!from.secret_file.empty()) {
     constexpr auto option = "jwt-secret-file";
     const auto file = parse_key_file(from.secret_file, true, jwt_algorithm::hs256);
     if (!file) throw configuration_error("jwt-secret-file: [HS256:|HS384:|HS512:]FILE");
     auto secret = read_file(option, file->path);
     cut_line_end(secret);
-    options.keys.push_back(
-        checked(option, file->path, [&] { return jwt_key::from_secret(file->algorithm, secret); }));
+    keys.push_back(checked(option, file->path, [&] {
+      return jwt_key::from_secret(file->algorithm, secret).for_issuer(file->issuer);
+    }));
   }
   for (const auto& text : from.key_files) {
     constexpr auto option = "jwt-key";
     const auto file = parse_key_file(text, false);
     if (!file) throw configuration_error("jwt-key: ALGORITHM:FILE");
     const auto pem = read_file(option, file->path);
-    options.keys.push_back(
-        checked(option, file->path, [&] { return jwt_key::from_pem(file->algorithm, pem); }));
+    keys.push_back(checked(option, file->path,
+                           [&] { return jwt_key::from_pem(file->algorithm, pem).for_issuer(file->issuer); }));
   }
-  if (is_url(from.jwks)) {
-    options.jwks.url = from.jwks;
-    options.jwks.ca_file = from.jwks_ca_file;
-  } else if (!from.jwks.empty()) {
+  if (const auto file = keys_of_jwks(from); !file.where.empty() && !is_url(file.where)) {
     constexpr auto option = "jwks";
-    const auto document = read_file(option, from.jwks);
-    auto set = checked(option, from.jwks, [&] { return parse_jwks(document); });
+    const auto document = read_file(option, file.where);
+    jwks_options how;
+    how.issuer = file.issuer;
+    auto set = checked(option, file.where, [&] { return parse_jwks(document, how); });
     for (const auto& skipped : set.skipped) {
       problem("key " + std::to_string(skipped.index) +
               " of the JWK set is not used: " + std::string{to_string(skipped.why)});
     }
-    if (set.keys.empty() && options.keys.empty())
-      throw configuration_error("jwks: '" + one_line(from.jwks, 200) + "' has no key that can be used");
-    std::move(set.keys.begin(), set.keys.end(), std::back_inserter(options.keys));
+    if (set.keys.empty())
+      throw configuration_error("jwks: '" + one_line(file.where, 200) + "' has no key that can be used");
+    std::move(set.keys.begin(), set.keys.end(), std::back_inserter(keys));
+  }
+  for (const auto& key : keys) require_known_issuer(from, key.issuer());
+  return keys;
+}
+
+std::shared_ptr<token_authenticator> make_tokens(const token_config& from, std::shared_ptr<clock> time,
+                                                 std::function<void(std::string_view)> problem) {
+  token_options options;
+  options.keys = load_keys(from, problem);
+  if (const auto keys = keys_of_jwks(from); is_url(keys.where)) {
+    require_known_issuer(from, keys.issuer);
+    options.jwks.url = keys.where;
+    options.jwks.format.issuer = keys.issuer;
+    options.jwks.ca_file = from.jwks_ca_file;
   }
   options.jwt.issuers = from.issuers;
   options.jwt.audiences = from.audiences;
+  options.jwt.clock_skew = from.clock_skew;
+  options.jwt.one_time_capacity = from.one_time_capacity;
+  options.jwt.require_not_before = from.require_not_before;
+  options.grace = from.grace;
   options.places = from.places;
   options.time = std::move(time);
   options.on_problem = std::move(problem);

@@ -60,9 +60,15 @@ asio::awaitable<bool> agree_on_tls(server_core& server, http_stream& stream, ses
     co_return false;
   }
   if (!error) {
+    result.certificate = peer_certificate(tls);
+    // OpenSSL looks at the dates of what it is shown, not at those behind a ticket.
+    if (result.certificate && result.certificate->not_after <= deadline.wall()) {
+      count(counters.failed);
+      co_await linger(stream, deadline);
+      co_return false;
+    }
     count(counters.handshakes);
     if (tls.resumed()) count(counters.resumed);
-    result.certificate = peer_certificate(tls);
     co_return true;
   }
   if (error == asio::error::operation_aborted) co_return false;  // the server stops
@@ -98,8 +104,13 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
       server.hub->count_refusal(refusal_reason::proxy);
       co_return std::nullopt;
     }
+    if (!server.gate.listens_to(result->peer.address(), deadline.now())) {
+      server.hub->count_refusal(refusal_reason::rate);
+      co_return std::nullopt;
+    }
     if (!take_place(server, *result)) co_return std::nullopt;  // of the client that the proxy reports
   }
+  result->how = server.gate.enter(result->peer.address(), deadline.now());
   if (stream.tls() != nullptr) {
     const bool agreed = co_await agree_on_tls(server, stream, deadline, *result);
     if (!agreed) co_return std::nullopt;

@@ -18,6 +18,7 @@ struct arrival {
   asio::ip::tcp::endpoint peer;                           ///< as the PROXY protocol has it, if that is spoken
   std::shared_ptr<const client_certificate> certificate;  ///< null: none
   std::shared_ptr<void> place;                            ///< among the handshakes of its address
+  entrance how = entrance::open;
 };
 
 /// Completes with who is there, or with nothing: then it was counted why, and there is nothing to be done but

@@ -97,19 +97,28 @@ bool client_gate::listens_to(const boost::asio::ip::address& from, time_point no
   return !refused_ || refused_->has_one(from, now) || contains(proxies_.networks, from);
 }
 
-void client_gate::remember(const boost::asio::ip::address& peer, refusal_reason why,
-                           time_point now) noexcept {
-  const bool counts = why == refusal_reason::rate || why == refusal_reason::address_limit;
-  if (refused_ && counts) static_cast<void>(refused_->take(peer, 1, now));
+bool client_gate::remember(const boost::asio::ip::address& peer, time_point now) noexcept {
+  if (!refused_ || contains(proxies_.networks, peer)) return true;
+  return refused_->take(peer, 1, now) && refused_->has_one(peer, now);
 }
 
-std::optional<std::pair<refusal, refusal_reason>> client_gate::check(const boost::asio::ip::address& from,
-                                                                     time_point now) {
-  // The address first: one that is refused for its own rate takes nothing from the others.
+entrance client_gate::enter(const boost::asio::ip::address& from, time_point now) noexcept {
+  if (!handshakes_ || contains(proxies_.networks, from)) return entrance::open;
+  if (handshakes_->take(from, 1, now)) return entrance::paid;
+  remember(from, now);
+  return entrance::unpaid;
+}
+
+std::optional<std::pair<refusal, refusal_reason>> client_gate::check_address(
+    const boost::asio::ip::address& from, time_point now) {
   if (handshakes_) {
     if (const auto verdict = handshakes_->take(from, 1, now); !verdict)
       return too_often(429, "too many requests from this address\n", verdict);
   }
+  return std::nullopt;
+}
+
+std::optional<std::pair<refusal, refusal_reason>> client_gate::check_all(time_point now) {
   if (!limits_.accepts.is_off()) {
     const std::lock_guard lock{mutex_};
     if (const auto verdict = accepts_.take(limits_.accepts, 1, now); !verdict)

@@ -41,24 +41,35 @@ class address_places : public std::enable_shared_from_this<address_places> {
   std::map<key, std::size_t> taken_;
 };
 
+/// How a connection begins, where its address may make so many handshakes.
+enum class entrance : std::uint8_t {
+  open,    ///< nothing is counted: there is no limit, or it comes from a trusted proxy
+  paid,    ///< counted; its first request to upgrade is not counted again
+  unpaid,  ///< past the limit: counted as a refusal, and worth one answer
+};
+
 /// The limits of one server for all its clients. Thread-safe.
 class client_gate {
  public:
   /// Throws `std::invalid_argument` naming the option that is not allowed.
   explicit client_gate(const server_options& options);
 
-  /// How many refusals for its rate or its number of connections an address is told of, in a second and at
-  /// once. A refusal costs an HTTP exchange, over TLS a handshake too: whoever goes on is not worth that.
+  /// How many refusals an address is told of, in a second and at once. A refusal costs an HTTP exchange, over
+  /// TLS a handshake too: whoever goes on is not worth that.
   static constexpr std::uint32_t answered_refusals = 20;
 
   /// Whether a connection from this address is listened to: not if the address has been refused too often. A
   /// trusted proxy always is: it brings many clients.
   [[nodiscard]] bool listens_to(const boost::asio::ip::address& from, time_point now) const;
-  /// Counts a refusal against who sent the request, if it was for a rate or a number of connections.
-  void remember(const boost::asio::ip::address& peer, refusal_reason why, time_point now) noexcept;
-  /// Why this address may not connect now; nothing if it may.
-  [[nodiscard]] std::optional<std::pair<refusal, refusal_reason>> check(const boost::asio::ip::address& from,
-                                                                        time_point now);
+  /// Counts a refusal against who sent the request; whether it is worth answering the next.
+  bool remember(const boost::asio::ip::address& peer, time_point now) noexcept;
+  /// A connection begins: TLS, plain requests and bad ones cost something too, so it counts as a handshake.
+  [[nodiscard]] entrance enter(const boost::asio::ip::address& from, time_point now) noexcept;
+  /// Why this address may not ask to upgrade now; nothing if it may.
+  [[nodiscard]] std::optional<std::pair<refusal, refusal_reason>> check_address(
+      const boost::asio::ip::address& from, time_point now);
+  /// Why nobody may connect now; nothing if all may.
+  [[nodiscard]] std::optional<std::pair<refusal, refusal_reason>> check_all(time_point now);
   /// A place among the address's connections: empty and true where there is no limit.
   [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_place(const boost::asio::ip::address& from);
   [[nodiscard]] static std::pair<refusal, refusal_reason> no_place();

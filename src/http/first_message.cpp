@@ -1,6 +1,7 @@
 #include "http/first_message.hpp"
 
 #include "connection/connection_impl.hpp"
+#include "http/sign_in.hpp"
 #include "hub/shard.hpp"
 
 #include <boost/json/object.hpp>
@@ -54,36 +55,42 @@ prepared_message welcome(const identity& who) {
   return message::text(json::serialize(answer));
 }
 
-void turn_away(connection_impl& client, close_code code, const char* text) {
+/// `why` is for the log, `text` for the client.
+void turn_away(connection_impl& client, refusal_log& refusals, close_code code, const char* text,
+               std::string_view why) {
   dynamic_cast<shard&>(client.where()).shared().count_refusal(refusal_reason::authentication);
+  refusals.tell(client.remote_address(), client.route(), std::to_string(static_cast<unsigned>(code)), why,
+                client.where().now());
   client.begin_close(closed_by::local, code, text);
 }
 
-asio::awaitable<bool> sign_in(connection_impl& client, token_authenticator& tokens) {
+asio::awaitable<bool> sign_in(connection_impl& client, token_authenticator& tokens, refusal_log& refusals) {
   time_to_sign_in limit{client};
   auto& where = client.where();
   where.set_deadline(limit, deadline_after(where.now(), tokens.options().first_message_timeout));
   const auto first = co_await client.read();
   if (!first) {
-    if (limit.passed()) turn_away(client, close_code::unauthorized, "");
+    if (limit.passed()) turn_away(client, refusals, close_code::unauthorized, "", "no token in time");
     co_return false;
   }
   auto token = token_in(*first);
   if (!token) {
-    turn_away(client, close_code::policy_violation, "a token is wanted first");
+    turn_away(client, refusals, close_code::policy_violation, "a token is wanted first",
+              "the first message is no token");
     co_return false;
   }
   auto answer = co_await tokens.identify(std::move(*token));
   if (!client.is_open()) {
-    if (limit.passed()) turn_away(client, close_code::unauthorized, "");
+    if (limit.passed()) turn_away(client, refusals, close_code::unauthorized, "", "no token in time");
     co_return false;
   }
   if (answer.status() == token_status::keys_unavailable) {
-    turn_away(client, close_code::try_again_later, "no keys to verify tokens with");
+    turn_away(client, refusals, close_code::try_again_later, "no keys to verify tokens with",
+              reason_of(answer));
     co_return false;
   }
   if (!answer.good()) {
-    turn_away(client, close_code::unauthorized, "the token was refused");
+    turn_away(client, refusals, close_code::unauthorized, "the token was refused", reason_of(answer));
     co_return false;
   }
   client.admit(std::move(answer.who()));
@@ -91,18 +98,28 @@ asio::awaitable<bool> sign_in(connection_impl& client, token_authenticator& toke
   co_return true;
 }
 
+/// What the handler of one connection holds until it is admitted; the handler itself lives longer.
+struct waiting_room {
+  std::shared_ptr<void> place;
+};
+
 asio::awaitable<void> serve(connection& client, std::shared_ptr<token_authenticator> tokens,
-                            std::shared_ptr<const handler> then) {
-  const bool admitted = co_await sign_in(dynamic_cast<connection_impl&>(client), *tokens);
+                            std::shared_ptr<refusal_log> refusals, std::shared_ptr<const handler> then,
+                            std::shared_ptr<waiting_room> waits) {
+  const bool admitted = co_await sign_in(dynamic_cast<connection_impl&>(client), *tokens, *refusals);
+  waits->place.reset();
   if (admitted) co_await (*then)(client);
 }
 
 }  // namespace
 
-handler after_token(std::shared_ptr<token_authenticator> tokens, std::shared_ptr<const handler> then) {
-  return [tokens = std::move(tokens), then = std::move(then)](connection& client) {
-    return serve(client, tokens, then);
-  };
+handler after_token(std::shared_ptr<token_authenticator> tokens, std::shared_ptr<refusal_log> refusals,
+                    std::shared_ptr<const handler> then, std::shared_ptr<void> place) {
+  auto waits = std::make_shared<waiting_room>();
+  waits->place = std::move(place);
+  return
+      [tokens = std::move(tokens), refusals = std::move(refusals), then = std::move(then),
+       waits = std::move(waits)](connection& client) { return serve(client, tokens, refusals, then, waits); };
 }
 
 }  // namespace skein::detail

@@ -1,5 +1,4 @@
 #include "connection/wake_slot.hpp"
-#include "http/first_message.hpp"
 #include "http/http_stream.hpp"
 #include "http/server_core.hpp"
 #include "http/session.hpp"
@@ -93,17 +92,17 @@ class listener : public std::enable_shared_from_this<listener> {
     stop_order& operator=(stop_order&&) = delete;
     ~stop_order() {
       if (!self_) return;
-      self_->room_.abandon();
+      self_->idle_->room.abandon();
       self_->rest_.over.abandon();
     }
     void operator()() {
       const auto self = std::exchange(self_, nullptr);
       error_code ignored;
       self->acceptor_.close(ignored);
-      for (auto* const each : *self->idle_) each->cancel();
+      for (auto* const each : self->idle_->waiting) each->cancel();
       self->shard_->remove_deadline(self->rest_);
       self->rest_.over.wake();
-      self->room_.wake();
+      self->idle_->room.wake();
     }
 
    private:
@@ -127,7 +126,8 @@ class listener : public std::enable_shared_from_this<listener> {
         continue;
       }
       if (self->is_full()) {
-        co_await self->room_.wait();
+        self->make_room();
+        co_await self->idle_->room.wait();
         continue;
       }
       auto [ec, socket] = co_await self->acceptor_.async_accept(peer, asio::as_tuple(asio::use_awaitable));
@@ -174,6 +174,12 @@ class listener : public std::enable_shared_from_this<listener> {
 
   [[nodiscard]] bool is_full() const noexcept {
     return sessions_ >= std::max<std::size_t>(1, server_->options.max_handshakes / server_->hub->shard_count);
+  }
+
+  /// Who has had an answer and asks nothing more must not keep others out.
+  void make_room() noexcept {
+    const auto& idle = idle_->between_requests;
+    if (!idle.empty()) idle.front()->cancel();
   }
 
   [[nodiscard]] bool listens_to(const tcp::endpoint& peer) const {
@@ -228,7 +234,7 @@ class listener : public std::enable_shared_from_this<listener> {
                    [self = shared_from_this()](const std::exception_ptr& error) {
                      if (error) self->shard_->problem("an HTTP session failed");
                      --self->sessions_;
-                     self->room_.wake();
+                     self->idle_->room.wake();
                    });
   }
 
@@ -239,7 +245,6 @@ class listener : public std::enable_shared_from_this<listener> {
   spare_descriptor spare_;
   time_point silent_until_ = time_point::min();
   std::size_t sessions_ = 0;
-  wake_slot room_;  // the accept loop, for a session to end
   pause rest_;
 };
 
@@ -277,6 +282,17 @@ void server_core::start(const std::vector<std::shared_ptr<shard>>& shards) {
   if (options.tokens) {
     asio::co_spawn(shards.front()->executor(), load_keys(options.tokens), [](const std::exception_ptr&) {});
   }
+}
+
+std::shared_ptr<void> server_core::take_unadmitted() {
+  const auto most = options.max_unadmitted != 0 ? options.max_unadmitted
+                                                : std::max<std::size_t>(1, hub->options.max_connections / 4);
+  if (unadmitted_.fetch_add(1) >= most) {
+    unadmitted_.fetch_sub(1);
+    return nullptr;
+  }
+  // The deleter is called even if there is no memory for the count of owners.
+  return {this, [keep = shared_from_this()](void*) { keep->unadmitted_.fetch_sub(1); }};
 }
 
 void server_core::stop() {
@@ -354,7 +370,7 @@ void server::route(std::string path, handler what, route_options options) {
       "certificates of clients");
   if (!entry.anonymous && !how.authenticator && tokens &&
       how.first_message_token.value_or(tokens->options().places.first_message)) {
-    entry.runs_after_token = std::make_shared<const handler>(detail::after_token(tokens, entry.runs));
+    entry.token_may_follow = true;
   }
   entry.rules = core_->gate.rules(how);
   const auto largest = core_->hub->options.limits.max_message_bytes;

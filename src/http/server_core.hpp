@@ -3,6 +3,7 @@
 // What the listeners and the HTTP sessions of one server share.
 
 #include "http/client_gate.hpp"
+#include "http/refusal_log.hpp"
 #include "hub/hub.hpp"
 #include "security/tls_context.hpp"
 
@@ -23,7 +24,7 @@ class listener;
 struct route_entry {
   std::shared_ptr<const handler> runs;
   route_options options;
-  std::shared_ptr<const handler> runs_after_token{};  ///< if a token may come in the first message
+  bool token_may_follow = false;  ///< in the first message
   bool anonymous = true;
   std::shared_ptr<const inbound_rules> rules{};
 };
@@ -33,7 +34,11 @@ struct route_entry {
 class server_core : public std::enable_shared_from_this<server_core> {
  public:
   server_core(const std::shared_ptr<skein::manager>& owner, const class hub& of, server_options given)
-      : manager(owner), hub(of.shared()), options(std::move(given)), gate(options) {}
+      : manager(owner),
+        hub(of.shared()),
+        options(std::move(given)),
+        gate(options),
+        refusals(std::make_shared<refusal_log>(options.on_refusal)) {}
 
   void start(const std::vector<std::shared_ptr<shard>>& shards);
   void stop();
@@ -43,10 +48,15 @@ class server_core : public std::enable_shared_from_this<server_core> {
   /// Throws `tls_error`; then nothing has changed.
   void reload_certificates();
 
+  /// A place among those whose token is still to come, given back when the last owner lets go; null: there
+  /// is none.
+  [[nodiscard]] std::shared_ptr<void> take_unadmitted();
+
   std::weak_ptr<skein::manager> manager;
   std::shared_ptr<hub_shared> hub;
   server_options options;
   client_gate gate;
+  const std::shared_ptr<refusal_log> refusals;
   std::map<std::string, route_entry, std::less<>> routes;
   std::map<std::string, endpoint, std::less<>> endpoints;
   std::vector<std::function<void(health_report&)>> health_checks;
@@ -57,6 +67,7 @@ class server_core : public std::enable_shared_from_this<server_core> {
  private:
   mutable std::mutex certificates_mutex_;
   std::shared_ptr<const tls_context> certificates_;
+  std::atomic<std::size_t> unadmitted_{0};
   std::mutex mutex_;  // of the listeners
   std::vector<std::shared_ptr<listener>> listeners_;
 };

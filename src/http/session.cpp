@@ -4,11 +4,13 @@
 
 #include "http/answer.hpp"
 #include "http/arrival.hpp"
+#include "http/first_message.hpp"
 #include "http/sign_in.hpp"
 #include "http/upgrade.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -66,7 +68,7 @@ class session {
       : server_(std::move(server)),
         shard_(std::move(where)),
         certificates_(server_->certificates()),
-        stream_(std::move(socket), certificates_ ? certificates_->make_session() : nullptr),
+        stream_(std::move(socket), certificates_ ? certificates_->make_session(shard_->wall()) : nullptr),
         idle_(std::move(idle)),
         deadline_(*shard_, stream_, *idle_),
         counted_(server_->hub->handshaking) {}
@@ -80,6 +82,9 @@ class session {
       remote_ = describe(arrived->peer);
       client_ = peer_;
       certificate_ = arrived->certificate;
+      place_ = std::move(arrived->place);
+      entrance_ = arrived->how;
+      noted_ = entrance_ == entrance::unpaid;
       co_await serve();
     }
     deadline_.stop();
@@ -93,6 +98,7 @@ class session {
       if (got.what == read_result::kind::gone) break;
       if (got.what == read_result::kind::refused) {
         server_->hub->count_refusal(got.reason);
+        note_refusal();
         answer_form form;
         form.keep_alive = false;
         co_await send(to_response(std::move(got.why)), form);
@@ -129,7 +135,7 @@ class session {
 
       const auto old = input_.size();
       error_code error;
-      if (!deadline_.passed()) error = co_await read_more();
+      if (!deadline_.passed()) error = co_await read_more(first);
       // Also with bytes in hand: they may have come in the very turn in which the time was over.
       if (deadline_.passed()) {
         if (first || !input_.empty()) {
@@ -148,10 +154,14 @@ class session {
     co_return result;
   }
 
-  asio::awaitable<error_code> read_more() {
+  asio::awaitable<error_code> read_more(bool first) {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    const auto idle = old == 0 ? deadline_.idle() : idle_mark{};  // a request that has begun is answered
+    const auto idle =
+        old == 0 ? deadline_.idle(!first) : idle_mark{};  // a request that has begun is answered
+    // It may be what an accept loop waits for that has no room.
+    if (old == 0 && !first && idle_->room.waiting())
+      asio::post(shard_->executor(), [among = idle_] { among->room.wake(); });
     const auto room = std::span{input_}.subspan(old);
     const auto [error, n] = co_await stream_.read_some(room);
     input_.resize(old + n);
@@ -186,7 +196,9 @@ class session {
     }
     // A request with content is answered, but what it carries is not read, so the connection cannot go on.
     const bool content = parser.chunked() || parser.content_length().value_or(0) > 0;
-    result.keep_alive = message.keep_alive() && !content;
+    const auto most = server_->options.max_requests;
+    const bool last = entrance_ == entrance::unpaid || (most != 0 && ++requests_ >= most);
+    result.keep_alive = message.keep_alive() && !content && !last;
     result.what = read_result::kind::request;
   }
 
@@ -198,6 +210,7 @@ class session {
     if (found.source == client_source::malformed) return false;
     if (found.address != peer_) {
       what = request{what.method(), what.target(), what.headers(), describe(found.address), what.body()};
+      what.set_client_certificate(certificate_);
     }
     return true;
   }
@@ -223,9 +236,11 @@ class session {
     }
     response reply;
     if (plain == server_->endpoints.end()) {
+      form.keep_alive = note_refusal() && form.keep_alive;
       reply.status = 404;
       reply.body = "not found\n";
     } else if (got.request.method() != "GET" && !form.head_only) {
+      form.keep_alive = note_refusal() && form.keep_alive;
       reply.status = 405;
       reply.body = "method not allowed\n";
       reply.headers.emplace_back("Allow", "GET, HEAD");
@@ -253,8 +268,11 @@ class session {
   asio::awaitable<bool> upgrade_to(std::string_view path, const route_entry& route, read_result got,
                                    answer_form form) {
     auto& hub = *server_->hub;
-    auto checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
-    if (!checked) checked = server_->gate.check(client_, shard_->now());
+    // The address first: one that is refused for its own rate takes nothing from the others, and what is
+    // refused for another reason counts as well.
+    auto checked = check_rate();
+    if (!checked) checked = check_upgrade(got.request, got.version, route.options, server_->options, hub);
+    if (!checked) checked = server_->gate.check_all(shard_->now());
     std::optional<identity> who;
     bool first_message = false;
     if (!checked) {
@@ -278,6 +296,13 @@ class session {
       ticket = hub.admit();
       if (!ticket) checked.emplace(unavailable("too many connections"), refusal_reason::connection_limit);
     }
+    std::shared_ptr<void> unadmitted;
+    if (!checked && first_message) {
+      unadmitted = server_->take_unadmitted();
+      if (!unadmitted)
+        checked.emplace(unavailable("too many connections without a token"),
+                        refusal_reason::connection_limit);
+    }
     auto [place, has_place] =
         checked ? std::pair{std::shared_ptr<void>{}, false} : server_->gate.take_place(client_);
     if (!checked && !has_place) checked = client_gate::no_place();
@@ -292,14 +317,21 @@ class session {
     }
     if (checked) {
       hub.count_refusal(checked->second);
-      server_->gate.remember(peer_, checked->second, shard_->now());
       const auto status = checked->first.status;
-      form.keep_alive = form.keep_alive && (status == 405 || status == 426);
+      log_refusal(path, got.request, *checked);
+      const bool counts = status < 500 || checked->second == refusal_reason::rate;
+      const bool goes_on = !counts || note_refusal();
+      form.keep_alive = form.keep_alive && goes_on && (status == 405 || status == 426);
       co_return co_await send(to_response(std::move(checked->first)), form);
     }
     deadline_.stop();
+    place_.reset();  // before the peer can know
     parts.ticket = std::move(ticket);
-    parts.runs = first_message ? route.runs_after_token : route.runs;
+    parts.runs = route.runs;
+    if (first_message) {
+      parts.runs = std::make_shared<const handler>(
+          after_token(server_->options.tokens, server_->refusals, route.runs, std::move(unadmitted)));
+    }
     parts.admitted = !first_message;
     if (place || route.rules) parts.guard = std::make_unique<inbound_guard>(route.rules, std::move(place));
     parts.request = std::move(got.request);
@@ -312,12 +344,37 @@ class session {
     co_return false;
   }
 
+  /// A request to upgrade counts as a handshake, but for the first one, which the connection itself stood
+  /// for.
+  std::optional<std::pair<refusal, refusal_reason>> check_rate() {
+    if (std::exchange(entrance_, entrance::open) == entrance::paid) return std::nullopt;
+    return server_->gate.check_address(client_, shard_->now());
+  }
+
+  /// Counts a refusal against the peer; whether the next one would be worth an answer.
+  bool note_refusal() { return std::exchange(noted_, false) || server_->gate.remember(peer_, shard_->now()); }
+
+  void log_refusal(std::string_view route, const request& asked,
+                   const std::pair<refusal, refusal_reason>& why) {
+    std::string text;
+    if (why.second == refusal_reason::origin) {
+      text = "the origin '" + std::string{asked.header("Origin").substr(0, 100)} + "' may not connect";
+    } else if (why.second == refusal_reason::authentication) {
+      text = !why_.empty() ? why_ : why.first.text.substr(0, why.first.text.find('\n'));
+    } else {
+      return;
+    }
+    server_->refusals->tell(asked.remote_address(), route, std::to_string(why.first.status), text,
+                            shard_->now());
+  }
+
   asio::awaitable<admission> authenticate(const route_entry& route, const request& asked) {
+    why_.clear();
     if (nobody_to_ask(route, server_->options)) co_return without_token(route, asked);
     std::exception_ptr error;
     try {
       auto result =
-          co_await asio::co_spawn(shard_->executor(), sign_in(route, server_->options, asked),
+          co_await asio::co_spawn(shard_->executor(), sign_in(route, server_->options, asked, why_),
                                   asio::bind_cancellation_slot(deadline_.slot(), asio::use_awaitable));
       if (!deadline_.passed()) co_return result;
     } catch (...) {
@@ -353,6 +410,11 @@ class session {
   std::string remote_;        // the same, with its port
   asio::ip::address client_;  // of the last request, as the proxies report it
   std::shared_ptr<const client_certificate> certificate_;
+  std::shared_ptr<void> place_;  // among the handshakes of its address
+  entrance entrance_ = entrance::open;
+  std::string why_;     // what is wrong with the token of the last request, for the log
+  bool noted_ = false;  // one refusal has been counted against the peer in advance
+  std::size_t requests_ = 0;
   std::string input_;  // read, not yet parsed
   bool gone_ = false;  // there is nobody to answer
 };

@@ -2,11 +2,13 @@
 
 // One TCP connection as long as it speaks HTTP.
 
+#include "connection/wake_slot.hpp"
 #include "http/server_core.hpp"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include <list>
 #include <memory>
 #include <set>
 
@@ -14,8 +16,13 @@ namespace skein::detail {
 
 class http_stream;
 
-/// The sessions of one listener that wait for a request: those that a stop may end at once.
-using idle_sessions = std::set<http_stream*>;
+/// The sessions of one listener that wait for a request.
+struct idle_sessions {
+  std::set<http_stream*> waiting;  ///< those that a stop may end at once
+  std::list<http_stream*>
+      between_requests;  ///< of them, those that have had an answer; who waits longest first
+  wake_slot room;        ///< of the accept loop, which waits for a session to end, or to be between requests
+};
 
 /// Answers requests until the peer leaves, a request asks for an end, or a request is upgraded: then the
 /// socket goes to a connection. Completes when the session has ended; the connection lives on.

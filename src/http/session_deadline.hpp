@@ -16,11 +16,15 @@ namespace skein::detail {
 class idle_mark {
  public:
   idle_mark() noexcept = default;
-  idle_mark(idle_sessions& among, http_stream& stream) : among_(&among), stream_(&stream) {
-    among.insert(&stream);
+  idle_mark(idle_sessions& among, http_stream& stream, bool between_requests)
+      : among_(&among), stream_(&stream), between_requests_(between_requests) {
+    among.waiting.insert(&stream);
+    if (between_requests) among.between_requests.push_back(&stream);
   }
   ~idle_mark() {
-    if (among_ != nullptr) among_->erase(stream_);
+    if (among_ == nullptr) return;
+    among_->waiting.erase(stream_);
+    if (between_requests_) among_->between_requests.remove(stream_);
   }
   idle_mark(const idle_mark&) = delete;
   idle_mark& operator=(const idle_mark&) = delete;
@@ -28,6 +32,7 @@ class idle_mark {
  private:
   idle_sessions* among_ = nullptr;
   http_stream* stream_ = nullptr;
+  bool between_requests_ = false;
 };
 
 /// What reading a request may take in all, and what writing an answer may: set once for each and not again,
@@ -43,7 +48,10 @@ class session_deadline final : public deadline_entry {
   }
   void stop() noexcept { where_.remove_deadline(*this); }
   [[nodiscard]] bool passed() const noexcept { return passed_; }
-  [[nodiscard]] idle_mark idle() { return {idle_, stream_}; }
+  [[nodiscard]] time_point now() const noexcept { return where_.now(); }
+  /// The time of day, by the clock that the deadline is counted with.
+  [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept { return where_.wall(); }
+  [[nodiscard]] idle_mark idle(bool between_requests = false) { return {idle_, stream_, between_requests}; }
   [[nodiscard]] asio::cancellation_slot slot() noexcept { return signal_.slot(); }
   void on_deadline(time_point) override {
     passed_ = true;

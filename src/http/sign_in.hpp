@@ -7,6 +7,9 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <string>
+#include <string_view>
+
 namespace skein::detail {
 
 /// Whether nobody has to be asked: then `sign_in` completes without waiting, and `without_token` says the
@@ -18,8 +21,12 @@ namespace skein::detail {
 [[nodiscard]] admission without_token(const route_entry& route, const request& asked);
 
 /// An identity or a refusal. An anonymous identity on a route where nobody may be anonymous means that the
-/// token is to come with the first message. The arguments outlive the call.
+/// token is to come with the first message. `why` says for a log what is wrong with a token. The arguments
+/// outlive the call.
 [[nodiscard]] asio::awaitable<admission> sign_in(const route_entry& route, const server_options& options,
-                                                 const request& asked);
+                                                 const request& asked, std::string& why);
+
+/// Why a token is not good: for a log.
+[[nodiscard]] std::string_view reason_of(const token_answer& bad) noexcept;
 
 }  // namespace skein::detail

@@ -56,6 +56,17 @@ json::object to_json(const manager_stats& stats) {
           {"tls", std::move(tls)}};
 }
 
+json::object to_json(const token_stats& stats) {
+  json::object result{{"good", stats.good},
+                      {"refused", stats.refused},
+                      {"keys", stats.keys},
+                      {"fetches", stats.fetches},
+                      {"failed_fetches", stats.failed_fetches},
+                      {"last_fetch", nullptr}};
+  if (stats.last_fetch) result["last_fetch"] = stats.last_fetch->time_since_epoch().count();
+  return result;
+}
+
 response json_response(const json::object& what, unsigned status) {
   response answer;
   answer.status = status;
@@ -78,8 +89,12 @@ response gone() {
   return json_response({{"live", false}, {"ready", false}, {"reasons", {"no manager"}}}, 503);
 }
 
-asio::awaitable<response> stats_of(std::shared_ptr<const manager> what) {
-  co_return what ? json_response(to_json(what->stats()), 200) : gone();
+asio::awaitable<response> stats_of(std::shared_ptr<const manager> what,
+                                   std::shared_ptr<const token_authenticator> tokens) {
+  if (!what) co_return gone();
+  auto all = to_json(what->stats());
+  if (tokens) all["tokens"] = to_json(tokens->stats());
+  co_return json_response(all, 200);
 }
 
 asio::awaitable<response> health_of(std::weak_ptr<const detail::server_core> of, bool health_report::*good) {
@@ -96,7 +111,8 @@ asio::awaitable<response> health_of(std::weak_ptr<const detail::server_core> of,
 
 void server::add_standard_endpoints() {
   const auto manager = core_->manager;
-  get("/ws/stats", [manager](const request&) { return stats_of(manager.lock()); });
+  get("/ws/stats",
+      [manager, tokens = core_->options.tokens](const request&) { return stats_of(manager.lock(), tokens); });
   const std::weak_ptr<const detail::server_core> core = core_;
   get("/healthz", [core](const request&) { return health_of(core, &health_report::live); });
   get("/readyz", [core](const request&) { return health_of(core, &health_report::ready); });

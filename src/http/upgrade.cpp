@@ -35,6 +35,13 @@ bool is_key(std::string_view key) noexcept {
          std::string_view{"AQgw"}.find(key[21]) != std::string_view::npos;
 }
 
+/// Whether a request that could be parsed announces content (RFC 9112 section 6).
+bool has_content(const request& what) {
+  if (what.has_header("Transfer-Encoding")) return true;
+  const auto length = trim(what.header("Content-Length"));
+  return length.find_first_not_of('0') != std::string_view::npos;
+}
+
 refusal refuse(unsigned status, std::string text) {
   refusal why;
   why.status = status;
@@ -74,6 +81,10 @@ std::optional<std::pair<refusal, refusal_reason>> check_upgrade(const request& w
     why.headers.emplace_back("Upgrade", "websocket");
     why.headers.emplace_back("Connection", "Upgrade");
     return std::pair{std::move(why), refusal_reason::malformed};
+  }
+  // What came behind the header would be taken for frames.
+  if (has_content(what)) {
+    return std::pair{refuse(400, "a request to upgrade has no content\n"), refusal_reason::malformed};
   }
   if (what.count("Sec-WebSocket-Key") != 1 || what.count("Sec-WebSocket-Version") != 1 ||
       !is_key(trim(what.header("Sec-WebSocket-Key")))) {

@@ -59,6 +59,8 @@ outcome check_times(const json::object& payload, const jwt_options& options, sys
     claims.not_before = date_of(*start, up);
     if (!claims.not_before) return jwt_refusal::not_before_type;
     if (now < *claims.not_before - options.clock_skew) return jwt_refusal::not_yet_valid;
+  } else if (options.require_not_before) {
+    return jwt_refusal::not_before_missing;
   }
   if (const auto* issued = payload.if_contains("iat")) {
     claims.issued_at = date_of(*issued, up);

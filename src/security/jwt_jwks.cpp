@@ -206,7 +206,7 @@ jwks parse_jwks(std::string_view document, const jwks_options& options) {
   jwks result;
   for (std::size_t i = 0; i < list->size(); ++i) {
     try {
-      result.keys.push_back(read_key((*list)[i], options));
+      result.keys.push_back(read_key((*list)[i], options).for_issuer(options.issuer));
     } catch (const jwt_key_error& error) {
       result.skipped.push_back({i, error.fault()});
     }

@@ -245,6 +245,12 @@ const std::string& jwt_key::kid() const noexcept {
   return impl_->kid;
 }
 
+jwt_key jwt_key::for_issuer(std::string issuer) const {
+  auto bound = *this;
+  bound.issuer_ = std::move(issuer);
+  return bound;
+}
+
 jwt_key_error::jwt_key_error(jwt_key_fault why)
     : std::invalid_argument{std::string{to_string(why)}}, fault_{why} {}
 

@@ -60,6 +60,8 @@ std::string_view to_string(jwt_refusal why) noexcept {
       return "the token has expired";
     case jwt_refusal::lifetime_too_long:
       return "the token expires later than it may";
+    case jwt_refusal::not_before_missing:
+      return "the token does not say from when on it is valid";
     case jwt_refusal::not_before_type:
       return "the time before which the token is not valid is not a time";
     case jwt_refusal::not_yet_valid:

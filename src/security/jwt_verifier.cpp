@@ -125,6 +125,12 @@ outcome check_header(const json::object& header, const jwt_options& options, jwt
   return std::nullopt;
 }
 
+/// A key that is for one issuer does not sign for another.
+outcome check_signer_of(const jwt_claims& claims, const jwt_key& key) {
+  if (key.issuer().empty() || key.issuer() == claims.issuer) return std::nullopt;
+  return claims.issuer.empty() ? jwt_refusal::issuer_missing : jwt_refusal::issuer_wrong;
+}
+
 struct candidates {
   std::array<const jwt_key*, max_candidates> keys{};
   std::size_t count = 0;
@@ -228,8 +234,9 @@ jwt_verdict jwt_verifier::verify(std::string_view token, std::chrono::system_clo
   const auto seconds = std::chrono::floor<std::chrono::seconds>(now);
   auto verdict = check_claims(std::move(std::get<json::object>(parsed)), impl_->options, seconds);
   if (auto* claims = std::get_if<jwt_claims>(&verdict)) {
-    if (const auto refused = impl_->use_up(*claims, seconds)) return *refused;
     const auto& key = std::get<jwt_key>(signer);
+    if (const auto refused = check_signer_of(*claims, key)) return *refused;
+    if (const auto refused = impl_->use_up(*claims, seconds)) return *refused;
     claims->algorithm = key.algorithm();
     claims->kid = key.kid();
   }

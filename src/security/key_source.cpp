@@ -7,6 +7,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 namespace skein::detail {
@@ -99,6 +100,11 @@ std::uint64_t key_source::failures() const {
   return failures_;
 }
 
+std::optional<wall_time> key_source::loaded_at() const {
+  const std::lock_guard lock{mutex_};
+  return loaded_at_;
+}
+
 bool key_source::may_begin(time_point now) const {
   if (fetching_) return false;
   if (!begun_) return true;
@@ -152,6 +158,7 @@ void key_source::take(std::vector<jwt_key> keys) {
   const std::lock_guard lock{mutex_};
   use_(std::move(keys));
   loaded_ = time_->now();
+  loaded_at_ = time_->wall_now();
   finish(true);
 }
 
@@ -179,6 +186,8 @@ asio::awaitable<void> key_source::fetch(std::shared_ptr<key_source> self) {
       self->problem_("key " + std::to_string(skipped.index) +
                      " of the JWK set is not used: " + std::string{to_string(skipped.why)});
     }
+    // Somebody's mistake, as likely as not; everybody would be locked out.
+    if (set.keys.empty()) throw std::runtime_error{"it has no key that can be used"};
     mine.succeed(std::move(set.keys));
     co_return;
   } catch (const std::exception& error) {

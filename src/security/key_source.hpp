@@ -35,6 +35,8 @@ class key_source : public std::enable_shared_from_this<key_source> {
 
   [[nodiscard]] std::uint64_t fetches() const;
   [[nodiscard]] std::uint64_t failures() const;
+  /// When the last set came.
+  [[nodiscard]] std::optional<wall_time> loaded_at() const;
 
  private:
   struct waiter;
@@ -55,8 +57,9 @@ class key_source : public std::enable_shared_from_this<key_source> {
 
   mutable std::mutex mutex_;
   bool fetching_ = false;
-  std::optional<time_point> begun_;   // the last fetch
-  std::optional<time_point> loaded_;  // the last that brought a set
+  std::optional<time_point> begun_;     // the last fetch
+  std::optional<time_point> loaded_;    // the last that brought a set
+  std::optional<wall_time> loaded_at_;  // the same, by the time of day
   std::uint64_t fetches_ = 0;
   std::uint64_t failures_ = 0;
   std::vector<waiter*> waiters_;

@@ -1,5 +1,7 @@
 #include "security/tls_context.hpp"
 
+#include "security/tls_tickets.hpp"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -23,9 +25,7 @@ constexpr auto ciphers_of_tls_1_2 =
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 constexpr auto groups = "X25519:P-256:P-384";
 constexpr std::string_view protocol = "http/1.1";  // RFC 7301, as the registry names it
-// A ticket stands for a certificate that was checked when it was issued.
 constexpr long session_seconds = 3600;
-constexpr long session_seconds_with_certificates = 300;
 
 [[noreturn]] void fail(const std::string& file, std::string_view what) {
   std::string reason;
@@ -74,6 +74,7 @@ void ask_for_certificates(SSL_CTX* context, const tls_options& options) {
   auto* const names = ::SSL_load_client_CA_file(file.c_str());
   if (names == nullptr) fail(file, "cannot be used to check clients");
   ::SSL_CTX_set_client_CA_list(context, names);
+  bound_tickets(context);
   ::SSL_CTX_set_verify(
       context, SSL_VERIFY_PEER | (options.client_certificate_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
       nullptr);
@@ -103,8 +104,9 @@ tls_context::context_handle tls_context::load(const tls_options& options, std::s
   // Tickets only: nothing is kept here for sessions that may never come back.
   ::SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   ::SSL_CTX_set_num_tickets(context, 1);
-  ::SSL_CTX_set_timeout(context,
-                        options.client_ca_file.empty() ? session_seconds : session_seconds_with_certificates);
+  ::SSL_CTX_set_timeout(context, options.client_ca_file.empty()
+                                     ? session_seconds
+                                     : static_cast<long>(ticket_age_with_certificates.count()));
   constexpr std::string_view session_context = "skein";
   ::SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(session_context.data()),
                                    session_context.size());
@@ -139,8 +141,9 @@ tls_context::tls_context(const tls_options& options) {
 
 tls_context::~tls_context() = default;
 
-std::unique_ptr<tls_session> tls_context::make_session() const {
+std::unique_ptr<tls_session> tls_context::make_session(wall_time now) const {
   ssl_handle made{::SSL_new(contexts_.front().get())};
+  if (made) set_ticket_time(made.get(), now);
   return std::make_unique<tls_session>(std::move(made));
 }
 

@@ -5,6 +5,7 @@
 
 #include "connection/tls_session.hpp"
 
+#include <skein/clock.hpp>
 #include <skein/tls.hpp>
 
 #include <memory>
@@ -23,8 +24,8 @@ class tls_context {
   tls_context& operator=(const tls_context&) = delete;
   ~tls_context();
 
-  /// The server's side of a new session. Throws `std::bad_alloc`.
-  [[nodiscard]] std::unique_ptr<tls_session> make_session() const;
+  /// The server's side of a new session; `now` says which tickets are too old. Throws `std::bad_alloc`.
+  [[nodiscard]] std::unique_ptr<tls_session> make_session(wall_time now) const;
 
   /// Which certificate a client is shown that asks for this name; empty: it asks for none.
   [[nodiscard]] std::size_t choose(const std::string& server_name) const noexcept;

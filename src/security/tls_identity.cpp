@@ -1,6 +1,7 @@
 // Who a client is, from its certificate.
 
 #include "security/tls_context.hpp"
+#include "security/tls_tickets.hpp"
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -9,7 +10,6 @@
 #include <openssl/x509v3.h>
 
 #include <array>
-#include <ctime>
 #include <string_view>
 #include <utility>
 
@@ -86,12 +86,6 @@ void add_alternative_names(client_certificate& to, const X509* certificate) {
   ::GENERAL_NAMES_free(names);
 }
 
-std::chrono::sys_seconds time_of(const ASN1_TIME* what) {
-  std::tm parts{};
-  if (::ASN1_TIME_to_tm(what, &parts) != 1) return {};
-  return std::chrono::sys_seconds{std::chrono::seconds{::timegm(&parts)}};
-}
-
 boost::json::array array_of(const std::vector<std::string>& texts) {
   boost::json::array result;
   for (const auto& text : texts) result.emplace_back(text);
@@ -110,7 +104,7 @@ std::shared_ptr<const client_certificate> peer_certificate(const tls_session& se
   result->issuer = text_of(::X509_get_issuer_name(certificate));
   result->serial = serial_of(certificate);
   result->fingerprint = fingerprint_of(certificate);
-  result->not_after = time_of(::X509_get0_notAfter(certificate));
+  result->not_after = expiry_of(certificate);
   add_alternative_names(*result, certificate);
   return result;
 }
@@ -137,6 +131,7 @@ identity identity_of(const client_certificate& certificate) {
                                    {"emails", detail::array_of(certificate.emails)},
                                    {"dns_names", detail::array_of(certificate.dns_names)},
                                    {"not_after", certificate.not_after.time_since_epoch().count()}};
+  who.expires = certificate.not_after;
   return who;
 }
 

@@ -6,6 +6,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <atomic>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 
@@ -42,6 +43,7 @@ struct token_authenticator::impl : std::enable_shared_from_this<impl> {
   explicit impl(token_options given)
       : options(checked(std::move(given))),
         verifier(options.keys, options.jwt),
+        configured(options.keys),
         key_count(options.keys.size()) {}
 
   void fetch_keys() {
@@ -51,15 +53,19 @@ struct token_authenticator::impl : std::enable_shared_from_this<impl> {
     // Weak: a fetch may outlive the authenticator.
     source = std::make_shared<detail::key_source>(
         *from, options.jwks, options.time,
-        [weak = weak_from_this()](std::vector<jwt_key> fetched) {
-          if (const auto self = weak.lock()) self->take(std::move(fetched));
+        [weak = weak_from_this()](std::vector<jwt_key> keys) {
+          if (const auto self = weak.lock()) self->use(&impl::fetched, std::move(keys));
         },
         options.on_problem);
   }
-  void take(std::vector<jwt_key> fetched) {
-    fetched.insert(fetched.end(), options.keys.begin(), options.keys.end());
-    key_count.store(fetched.size(), std::memory_order_relaxed);
-    verifier.replace_keys(std::move(fetched));
+  /// Puts keys in the place of those of the same origin; those of the other one stay.
+  void use(std::vector<jwt_key> impl::*which, std::vector<jwt_key> keys) {
+    const std::lock_guard lock{mutex};
+    auto all = which == &impl::fetched ? configured : fetched;
+    all.insert(all.begin(), keys.begin(), keys.end());
+    this->*which = std::move(keys);
+    key_count.store(all.size(), std::memory_order_relaxed);
+    verifier.replace_keys(std::move(all));
   }
   [[nodiscard]] jwt_verdict verify(std::string_view token) const {
     return verifier.verify(token, options.time->wall_now());
@@ -81,6 +87,8 @@ struct token_authenticator::impl : std::enable_shared_from_this<impl> {
   const token_options options;
   jwt_verifier verifier;
   std::shared_ptr<detail::key_source> source;  // if there is one
+  std::mutex mutex;                            // of the keys by their origin
+  std::vector<jwt_key> configured, fetched;
   std::atomic<std::size_t> key_count;
   std::atomic<std::uint64_t> good{0};
   std::atomic<std::uint64_t> refused{0};
@@ -127,6 +135,8 @@ token_stats token_authenticator::stats() const {
   if (impl_->source) {
     now.fetches = impl_->source->fetches();
     now.failed_fetches = impl_->source->failures();
+    if (const auto at = impl_->source->loaded_at())
+      now.last_fetch = std::chrono::floor<std::chrono::seconds>(*at);
   }
   return now;
 }
@@ -147,6 +157,10 @@ asio::awaitable<token_answer> token_authenticator::refresh(connection& who, std:
 asio::awaitable<void> token_authenticator::load_keys() {
   const auto keep = impl_;
   if (keep->source) co_await keep->source->refresh();
+}
+
+void token_authenticator::replace_keys(std::vector<jwt_key> keys) {
+  impl_->use(&impl::configured, std::move(keys));
 }
 
 std::variant<std::optional<std::string>, refusal> token_authenticator::find(

@@ -139,7 +139,9 @@ request without_token(const request& what, const token_places& places) {
   }
   const auto target =
       places.query.empty() ? std::string{what.target()} : redact_query(what.target(), places.query);
-  return request{what.method(), target, {kept.begin(), kept.end()}, what.remote_address(), what.body()};
+  request result{what.method(), target, {kept.begin(), kept.end()}, what.remote_address(), what.body()};
+  result.set_client_certificate(what.share_client_certificate());
+  return result;
 }
 
 }  // namespace skein::detail

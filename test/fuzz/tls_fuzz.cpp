@@ -75,7 +75,7 @@ const detail::tls_context& context(bool mutual) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   const auto settings = data[0];
-  const auto session = context((settings & 1U) != 0).make_session();
+  const auto session = context((settings & 1U) != 0).make_session({});
   memory_stream wire;
   session->attach(wire);
   std::minstd_rand cuts{data[1] + 1U};

@@ -6,7 +6,6 @@
 //
 // An input: a byte of settings, a byte of cuts, and what the client sends.
 
-#include "http/first_message.hpp"
 #include "http/server_core.hpp"
 #include "http/session.hpp"
 #include "hub/hub.hpp"
@@ -74,8 +73,7 @@ struct service {
     entry.options.subprotocols = {"chat", "skein.v1"};
     if (core->options.tokens) {
       entry.anonymous = false;
-      entry.runs_after_token =
-          std::make_shared<const handler>(detail::after_token(core->options.tokens, entry.runs));
+      entry.token_may_follow = true;
     }
     core->routes.emplace("/ws", entry);
     core->routes.emplace("/both", entry);
@@ -126,6 +124,9 @@ struct service {
     require(trimmed(asked.header("Sec-WebSocket-Version")) == "13", "upgraded another version");
     require(asked.has_header("Upgrade") && asked.has_header("Connection"),
             "upgraded what did not ask for it");
+    require(!asked.has_header("Transfer-Encoding"), "upgraded with content");
+    require(trimmed(asked.header("Content-Length")).find_first_not_of('0') == std::string_view::npos,
+            "upgraded with content of a length");
     require(asked.headers().size() <= most_header_fields, "upgraded with too many fields");
     require(origin_allowed(core->options.origin, asked), "upgraded from an origin that may not");
     require(who.subprotocol().empty() || asked.has_header("Sec-WebSocket-Protocol"),
@@ -247,7 +248,8 @@ class client {
     service_.in.end_within(60s);
     if (silent) receive();
     if (silent) answers_.finish();
-    fuzz::require(idle_->empty(), "a session that has ended is idle");
+    fuzz::require(idle_->waiting.empty() && idle_->between_requests.empty(),
+                  "a session that has ended is idle");
     fuzz::require(service_.in.hub->stats().handshaking == 0, "a handshake is still counted");
   }
 

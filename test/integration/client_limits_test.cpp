@@ -1,5 +1,6 @@
 // How many clients of one address, how often, and who is behind a proxy.
 
+#include "tls_server.hpp"
 #include "tokens.hpp"
 
 #include <boost/json/parse.hpp>
@@ -150,6 +151,127 @@ TEST_SUITE("client limits") {
     CHECK(refused(one.server, refusal_reason::rate) == before + 70);
   }
 
+  TEST_CASE("a request to upgrade that is refused for another reason counts all the same") {
+    skein::client_limits limits;
+    limits.handshakes = rate{1, 3};
+    timed_server one{with_clients(limits)};
+    raw_client client{one.server.port()};
+    const auto plain = get("/echo");
+    for (int i = 0; i < 3; ++i) {
+      client.send(plain);
+      CHECK(client.read_answer().status == 426);
+    }
+    client.send(plain);
+    CHECK(client.read_answer().status == 429);
+    CHECK(client.read_to_end() == stream_end::closed);
+  }
+
+  TEST_CASE("what is refused on one connection is told as often, and then it ends") {
+    skein::client_limits limits;
+    limits.handshakes = rate{100};
+    timed_server one{with_clients(limits)};
+    for (const auto& [request, status] : {std::pair{get("/nothing"), 404U}, std::pair{get("/echo"), 426U},
+                                          std::pair{get("/nothing"), 404U}}) {
+      raw_client client{one.server.port()};
+      for (int i = 1; i <= 20; ++i) {
+        client.send(request);
+        CHECK(client.read_answer().status == status);
+      }
+      CHECK(client.read_to_end() == stream_end::closed);
+      CHECK(status_or_reset(one.server) == 0);
+      one.time->advance(1s);
+    }
+    // Of those that end with their answer, too.
+    const auto foreign = "Origin: http://elsewhere.example\r\n"s;
+    CHECK(refusals_answered(one.server, 403, foreign) == 20);
+  }
+
+  TEST_CASE("connections count, whatever they are for, and past the rate each has one answer") {
+    skein::client_limits limits;
+    limits.handshakes = rate{1, 2};
+    timed_server one{with_clients(limits), with_standard_endpoints};
+    raw_client a{one.server.port()}, b{one.server.port()};
+    for (auto* const each : {&a, &b}) {
+      for (int i = 0; i < 3; ++i) {
+        each->send(get("/healthz"));
+        const auto answer = each->read_answer();
+        CHECK(answer.status == 200);
+        CHECK(answer.header("Connection") == "keep-alive");
+      }
+    }
+    raw_client c{one.server.port()};
+    c.send(get("/healthz"));
+    const auto answer = c.read_answer();
+    CHECK(answer.status == 200);
+    CHECK(answer.header("Connection") == "close");
+    CHECK(c.read_to_end() == stream_end::closed);
+    // The first request to upgrade is what the connection was counted for.
+    CHECK(a.open("/echo").status == 101);
+    CHECK(status_of(one.server, "") == 429);
+  }
+
+  TEST_CASE("handshakes of TLS count before they cost anything") {
+    tls_fixture made;
+    auto where = made.server_options();
+    where.clients.handshakes = rate{2};
+    timed_server one{where};
+    const auto shakes_hands = [&] {
+      try {
+        return tls_client{one.server.port(), made.trusting()}.established();
+      } catch (const std::system_error&) {
+        return false;  // reset while it was connecting
+      }
+    };
+    int done = 0;
+    while (done < 40 && shakes_hands()) ++done;
+    CHECK(done == 22);
+    CHECK(eventually([&] { return one.server.stats().tls.handshakes == 22; }));
+    CHECK(refused(one.server, refusal_reason::rate) == 1);
+  }
+
+  TEST_CASE("whom the PROXY protocol reports is not listened to either, once it was refused too often") {
+    skein::client_limits limits;
+    limits.handshakes = rate{1};
+    auto where = with_clients(limits);
+    where.proxies.trusted = {"127.0.0.1"};
+    where.proxies.proxy_protocol = true;
+    timed_server one{where};
+    const auto status_from = [&](const std::string& client) {
+      raw_client made{one.server.port()};
+      made.send("PROXY TCP4 " + client + " 192.0.2.200 56324 443\r\n" + upgrade_request("/echo"));
+      return made.read_answer().status;
+    };
+    CHECK(status_from("192.0.2.1") == 101);
+    for (int i = 0; i < 20; ++i) CHECK(status_from("192.0.2.1") == 429);
+    CHECK(status_from("192.0.2.1") == 0);
+    CHECK(status_from("192.0.2.2") == 101);
+  }
+
+  TEST_CASE("a connection makes so many requests") {
+    skein::server_options where;
+    where.max_requests = 3;
+    test_server one{quiet_options(), where};
+    raw_client client{one.port()};
+    for (int i = 1; i <= 3; ++i) {
+      client.send(get("/nothing"));
+      CHECK(client.read_answer().header("Connection") == (i == 3 ? "close" : "keep-alive"));
+    }
+    CHECK(client.read_to_end() == stream_end::closed);
+    raw_client other{one.port()};
+    for (int i = 1; i <= 2; ++i) {
+      other.send(get("/nothing"));
+      CHECK(other.read_answer().status == 404);
+    }
+    CHECK(other.open("/echo").status == 101);
+    where.max_requests = 0;
+    test_server patient{quiet_options(), where};
+    raw_client third{patient.port()};
+    for (int i = 0; i < 250; ++i) {
+      third.send(get("/nothing"));
+      CHECK(third.read_answer().header("Connection") == "keep-alive");
+    }
+  }
+
   TEST_CASE("a trusted proxy is answered however many of its clients are refused") {
     skein::client_limits limits;
     limits.handshakes = rate{1};
@@ -245,6 +367,20 @@ TEST_SUITE("client limits") {
     b.reset();
     REQUIRE(eventually([&] { return one.stats().handshaking == 0; }));
     CHECK(status_of(one, {}) == 101);
+  }
+
+  TEST_CASE("one address cannot lock out the others, if nothing else is said") {
+    test_server one{quiet_options()};
+    std::vector<std::unique_ptr<raw_client>> crowd;
+    const auto comes = [&] { crowd.push_back(std::make_unique<raw_client>(one.port())); };
+    for (int i = 0; i < 128; ++i) comes();
+    REQUIRE(eventually([&] { return one.stats().handshaking == 128; }));
+    CHECK(refused(one, refusal_reason::address_limit) == 0);
+    comes();
+    CHECK(crowd.back()->read_to_end() != stream_end::open);
+    CHECK(refused(one, refusal_reason::address_limit) == 1);
+    raw_client other{one.port(), 0, 0x7f000002};
+    CHECK(other.open("/echo").status == 101);
   }
 
   TEST_CASE("a trusted proxy is many clients, and may be in as many handshakes as it likes") {

@@ -1,6 +1,11 @@
+#include "raw_client.hpp"
+#include "tls_files.hpp"
+#include "unit/jwt_fixture.hpp"
+
 #include <skein/container.hpp>
 #include <skein/testing.hpp>
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -13,6 +18,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -22,7 +28,7 @@ using namespace std::chrono_literals;
 
 // A container on a port of the system's choice, and what it logged.
 struct fixture {
-  fixture() : container(options()) {
+  explicit fixture(skein::config how = options()) : container(std::move(how)) {
     container.use_log([this](skein::log_level, std::string_view line) {
       const std::lock_guard lock{mutex};
       lines.emplace_back(line);
@@ -38,10 +44,12 @@ struct fixture {
     return result;
   }
 
-  bool logged(std::string_view part) {
+  std::size_t count(std::string_view part) {
     const std::lock_guard lock{mutex};
-    return std::ranges::any_of(lines, [&](const auto& line) { return line.find(part) != std::string::npos; });
+    return static_cast<std::size_t>(
+        std::ranges::count_if(lines, [&](const auto& line) { return line.find(part) != std::string::npos; }));
   }
+  bool logged(std::string_view part) { return count(part) != 0; }
 
   std::mutex mutex;
   std::vector<std::string> lines;
@@ -70,6 +78,49 @@ asio::awaitable<void> wait_for_ever(bool& was_ended) {
   } on_end{was_ended};
   asio::steady_timer timer{co_await asio::this_coro::executor, 1h};
   co_await timer.async_wait(asio::use_awaitable);
+}
+
+/// A token that the first or the second key has signed, good for an hour.
+std::string token_by(unsigned which, const std::string& more = R"("role":"trader")") {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto expires = std::chrono::duration_cast<std::chrono::seconds>(now + 1h).count();
+  return jwt_test::signed_token(skein::jwt_algorithm::es256, R"({"alg":"ES256"})",
+                                R"({"sub":"ada","exp":)" + std::to_string(expires) + "," + more + "}", which);
+}
+
+/// Hangs up, and waits until the log has one more line with this.
+asio::awaitable<void> hang_up_until(fixture& what, std::string_view line) {
+  const auto before = what.count(line);
+  const auto limit = std::chrono::steady_clock::now() + skein::test::patience;
+  std::raise(SIGHUP);
+  while (what.count(line) == before && std::chrono::steady_clock::now() < limit)
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+}
+
+asio::awaitable<void> reload_keys(fixture& what, const skein::test::temporary_folder& files) {
+  auto& tokens = *what.container.options().server.tokens;
+  const auto is_good = [&tokens](unsigned which) { return tokens.identify(token_by(which)); };
+  auto first = co_await is_good(0);
+  auto second = co_await is_good(1);
+  CHECK(first.good());
+  CHECK_FALSE(second.good());
+  files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256, 1).public_pem());
+  co_await hang_up_until(what, "the keys of tokens have been loaded again");
+  first = co_await is_good(0);
+  second = co_await is_good(1);
+  CHECK_FALSE(first.good());
+  CHECK(second.good());
+  files.write("key", "rubbish");
+  co_await hang_up_until(what, "the keys of tokens stay as they were: jwt-key: '");
+  second = co_await is_good(1);
+  CHECK(second.good());
+  files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256, 0).public_pem());
+  files.write("jwks", R"({"keys":[]})");
+  co_await hang_up_until(what, "the keys of tokens stay as they were: jwks: '");
+  second = co_await is_good(1);
+  CHECK(second.good());
+  CHECK(tokens.stats().keys == 2);
+  what.container.stop();
 }
 
 asio::awaitable<void> signal_this_process(int number) {
@@ -105,6 +156,77 @@ TEST_SUITE("container") {
       f.container.spawn(signal_this_process(number));
       CHECK(f.container.run() == 0);
     }
+  }
+
+  TEST_CASE("SIGHUP loads the keys of tokens again, and what is wrong changes nothing") {
+    const skein::test::temporary_folder files;
+    auto options = fixture::options();
+    options.tokens.key_files = {
+        "ES256:" + files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256, 0).public_pem())};
+    options.tokens.jwks =
+        files.write("jwks", R"({"keys":[{"kid":"other","alg":"ES384",)" +
+                                jwt_test::key_for(skein::jwt_algorithm::es384).jwk_members() + "}]}");
+    fixture f{options};
+    static_cast<void>(f.container.server());
+    f.container.spawn(reload_keys(f, files));
+    CHECK(f.container.run() == 0);
+  }
+
+  TEST_CASE("tokens that nobody needs are worth a warning, and so are rights that nobody has") {
+    const skein::test::temporary_folder files;
+    auto options = fixture::options();
+    options.rights = skein::topic_rights::claims;
+    for (const bool needed : {false, true}) {
+      CAPTURE(needed);
+      fixture f{options};
+      f.container.stop();
+      CHECK(f.container.run() == 0);
+      CHECK(f.logged("topic-rights is claims, but nobody has any"));
+      CHECK_FALSE(f.logged("require-auth is off"));
+      auto with_tokens = options;
+      with_tokens.server.require_authentication = needed;
+      with_tokens.tokens.key_files = {
+          "ES256:" + files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256).public_pem())};
+      fixture g{with_tokens};
+      g.container.stop();
+      CHECK(g.container.run() == 0);
+      CHECK(g.logged("require-auth is off") == !needed);
+      CHECK_FALSE(g.logged("topic-rights is claims"));
+    }
+  }
+
+  TEST_CASE("rights to topics come from claims, if the configuration says so and the program says nothing") {
+    const skein::test::temporary_folder files;
+    auto options = fixture::options();
+    options.tokens.key_files = {
+        "ES256:" + files.write("key", jwt_test::key_for(skein::jwt_algorithm::es256).public_pem())};
+    const auto answer = [&](skein::topic_rights rights, bool says_something, const std::string& topic) {
+      options.rights = rights;
+      fixture f{options};
+      skein::protocol_options own;
+      if (says_something) {
+        own.authorize = [](skein::connection&, skein::topic_action, std::string) -> asio::awaitable<bool> {
+          co_return true;
+        };
+      }
+      f.container.server().route("/ws", f.container.protocol(std::move(own)).handler());
+      f.container.server().start();
+      skein::test::raw_client client{f.container.server().port()};
+      const auto token = token_by(0, R"("topics":{"subscribe":["orders.ada.>"]})");
+      REQUIRE(client.open("/ws", "Authorization: Bearer " + token + "\r\n").status == 101);
+      client.send(skein::test::text_frame(R"({"type":"subscribe","id":1,"channel":")" + topic + "\"}"));
+      for (;;) {
+        const auto got = client.read_message();
+        REQUIRE(got);
+        if (got->payload.find(R"("id":1)") == std::string::npos) continue;  // the welcome
+        return got->payload.find("not_allowed") == std::string::npos;
+      }
+    };
+    using enum skein::topic_rights;
+    CHECK(answer(rules, false, "orders.bob.1"));
+    CHECK(answer(claims, false, "orders.ada.1"));
+    CHECK_FALSE(answer(claims, false, "orders.bob.1"));
+    CHECK(answer(claims, true, "orders.bob.1"));
   }
 
   TEST_CASE("a task that throws is logged, and run returns 1") {

@@ -12,6 +12,22 @@ using skein::closed_by;
 namespace asio = boost::asio;
 
 TEST_SUITE("handshake") {
+  TEST_CASE("a request to upgrade that has content is refused, and the content is not taken for frames") {
+    test_server server{quiet_options()};
+    const auto frames = text_frame("smuggled");
+    const auto length = "Content-Length: " + std::to_string(frames.size()) + "\r\n";
+    for (const auto& [headers, body] : {std::pair{length, frames}, std::pair{"Content-Length: 1\r\n"s, ""s},
+                                        std::pair{"Transfer-Encoding: chunked\r\n"s, "0\r\n\r\n"s}}) {
+      CAPTURE(headers);
+      raw_client client{server.port()};
+      client.send(upgrade_request("/echo", headers) + body);
+      CHECK(client.read_answer().status == 400);
+      CHECK(client.read_to_end() != stream_end::open);
+    }
+    CHECK(refused(server, skein::refusal_reason::malformed) == 3);
+    CHECK(status_of(server, "Content-Length: 0\r\n") == 101);
+  }
+
   TEST_CASE("the key of RFC 6455 is answered as in RFC 6455") {
     test_server server;
     raw_client client{server.port()};

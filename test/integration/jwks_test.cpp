@@ -61,6 +61,7 @@ TEST_SUITE("JWK sets") {
     for (int i = 0; i < 5; ++i) CHECK(one.status(bearer(token_by(0))) == 101);
     CHECK(keys.asked() == 1);
     CHECK(one.tokens->stats().fetches == 1);
+    CHECK(one.tokens->stats().last_fetch == std::chrono::sys_seconds{std::chrono::seconds{long_ago}});
   }
 
   TEST_CASE("an unknown key is asked for at most once a minute, and then it is known") {
@@ -153,6 +154,8 @@ TEST_SUITE("JWK sets") {
         "HTTP/1.1 302 Found\r\nLocation: " + keys.url() + "\r\nContent-Length: 0\r\n\r\n",
         with_length(document.size() + 1, document),
         with_length(2, "{}"),
+        with_length(11, R"({"keys":[]})"),  // nobody would get in any more
+        with_length(28, R"({"keys":[{"kty":"unknown"}]})"),
         with_length(256 * 1024 + 1, document + std::string(256 * 1024 + 1 - document.size(), ' ')),
         "HTTP/1.1 200 OK\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n" + document,
     };

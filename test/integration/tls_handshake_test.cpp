@@ -230,6 +230,34 @@ TEST_SUITE("TLS handshake") {
     CHECK(who(wishes, bearer(forged_token())) == "401");
   }
 
+  TEST_CASE("a handler sees the certificate beside a token, and beside what a proxy reports") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    token_server one{[&](skein::token_options&, skein::server_options& where) {
+                       where.tls = made.server_options().tls;
+                       where.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+                       where.proxies.trusted = {"127.0.0.1"};
+                     },
+                     [](skein::server& to) {
+                       to.route("/certificate", say_certificate);
+                       skein::route_options options;
+                       options.authenticator = only_clerks;
+                       to.route("/clerks", say_certificate, std::move(options));
+                     }};
+    auto wishes = made.trusting();
+    wishes.own = clients.issue({.common_name = "clerk", .for_client = true});
+    const auto told = [&](const std::string& headers, std::string_view path) {
+      tls_client client{one.server.port(), wishes};
+      REQUIRE(client.open(path, headers).status == 101);
+      return client.read_message()->payload;
+    };
+    const auto forwarded = "X-Forwarded-For: 192.0.2.1\r\n"s;
+    CHECK(told(bearer(token_for("bob")), "/certificate") == "CN=clerk as 'bob'");
+    CHECK(told(bearer(token_for("bob")) + forwarded, "/certificate") == "CN=clerk as 'bob'");
+    CHECK(told(forwarded, "/certificate") == "CN=clerk as 'clerk'");
+    CHECK(told(forwarded, "/clerks") == "CN=clerk as 'a clerk'");
+  }
+
   TEST_CASE("where nobody may be anonymous, certificates are enough to know them by") {
     tls_fixture made;
     const authority clients{"clients"};
@@ -273,6 +301,85 @@ TEST_SUITE("TLS handshake") {
         CHECK(second.read_message()->payload == "CN=ada as 'ada'");
         CHECK(tls_of(server).resumed == ++resumed);
       }
+    }
+  }
+
+  TEST_CASE("a certificate gets nobody in once it has expired, shown or behind a ticket") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    const std::chrono::sys_seconds begin{std::chrono::seconds{long_ago}};
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      CAPTURE(version);
+      const auto time = std::make_shared<skein::testing::virtual_clock>();
+      auto manager = quiet_options();
+      manager.time = time;
+      auto options = made.server_options();
+      options.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+      test_server server{manager, options, add_certificate_routes};
+      auto wishes = made.trusting();
+      wishes.max_version = version;
+      wishes.own = clients.issue({.common_name = "ada", .for_client = true, .not_after = begin + 100s});
+      auto shown = wishes;
+      tls_client first{server.port(), wishes};
+      REQUIRE(first.open().status == 101);
+      wishes.ticket = first.ticket();
+      wishes.own = {};
+      time->advance(100s - 1ns);
+      tls_client second{server.port(), wishes};
+      REQUIRE(second.open().status == 101);
+      CHECK(second.resumed());
+      CHECK(is_open(second));
+      time->advance(1ns);
+      for (auto* const each : {&first, &second}) {
+        const auto last = each->read_frame();
+        REQUIRE(last);
+        CHECK(close_code_of(last->payload) == 4001);
+      }
+      CHECK(server.stats().token_expiries == 2);
+      CHECK(refusal_of(server, wishes) != 0);
+      const tls_client third{server.port(), shown};  // what OpenSSL has found good
+      CHECK(eventually([&] { return tls_of(server).failed == 2; }));
+      CHECK(tls_of(server).handshakes == 2);
+    }
+  }
+
+  TEST_CASE("a ticket stands for a certificate for five minutes, however often it is renewed") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      CAPTURE(version);
+      const auto time = std::make_shared<skein::testing::virtual_clock>();
+      auto manager = quiet_options();
+      manager.time = time;
+      auto options = made.server_options();
+      options.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+      test_server server{manager, options, add_certificate_routes};
+      auto wishes = made.trusting();
+      wishes.max_version = version;
+      const auto own = clients.issue({.common_name = "ada", .for_client = true});
+      wishes.own = own;
+      // OpenSSL's clients of TLS 1.2 forget a session that ended without a word.
+      std::vector<std::unique_ptr<tls_client>> kept;
+      const auto comes = [&](bool with_ticket) {
+        auto& client = *kept.emplace_back(std::make_unique<tls_client>(server.port(), wishes));
+        if (!client.established() || client.open().status != 101) return false;
+        CHECK(client.resumed() == with_ticket);
+        CHECK(is_open(client));
+        if (client.ticket()) wishes.ticket = client.ticket();
+        return true;
+      };
+      REQUIRE(comes(false));
+      wishes.own = {};
+      for (int i = 0; i < 2; ++i) {
+        time->advance(150s - 1ns);
+        REQUIRE(comes(true));
+      }
+      time->advance(2ns);
+      CHECK(refusal_of(server, wishes) != 0);
+      wishes.own = own;
+      CHECK(comes(false));
+      wishes.own = {};
+      CHECK(comes(true));
     }
   }
 

@@ -2,7 +2,12 @@
 
 #include "tokens.hpp"
 
+#include <boost/json/serialize.hpp>
+
 #include <doctest/doctest.h>
+
+#include <mutex>
+#include <vector>
 
 namespace asio = boost::asio;
 using namespace skein::test;
@@ -326,6 +331,110 @@ TEST_SUITE("tokens") {
     CHECK(refused(one.server, refusal_reason::authentication) == rows.size());
     CHECK(one.server.opened().empty());
     CHECK(one.server.closed().empty());
+  }
+
+  TEST_CASE("those whose token is still to come do not take the places of those who have one") {
+    token_server one{[](skein::token_options& tokens, skein::server_options& where) {
+      tokens.places.first_message = true;
+      where.max_unadmitted = 2;
+    }};
+    raw_client a{one.server.port()}, b{one.server.port()}, c{one.server.port()}, d{one.server.port()};
+    CHECK(a.open("/who").status == 101);
+    CHECK(b.open("/who").status == 101);
+    const auto answer = c.open("/who");
+    CHECK(answer.status == 503);
+    CHECK(answer.has("Retry-After"));
+    CHECK(refused(one.server, skein::refusal_reason::connection_limit) == 1);
+    CHECK(one.status(bearer(token_for("ada"))) == 101);
+    // A place comes back when the token does, and when it will not.
+    a.send(text_frame(R"({"type":"auth","token":")" + token_for("ada") + "\"}"));
+    CHECK(a.read_message()->payload.find("authenticated") != std::string::npos);
+    CHECK(d.open("/who").status == 101);
+    b.reset();
+    CHECK(eventually([&] { return one.status("") == 101; }));
+  }
+
+  TEST_CASE("they have a quarter of all places, if nothing else is said") {
+    const auto hub = [] {
+      auto options = quiet_options();
+      options.max_connections = 8;
+      return options;
+    }();
+    skein::token_options tokens;
+    tokens.keys.push_back(jwt_test::public_key_for(skein::jwt_algorithm::hs256));
+    tokens.places.first_message = true;
+    skein::server_options where;
+    where.require_authentication = true;
+    where.tokens = std::make_shared<skein::token_authenticator>(std::move(tokens));
+    test_server one{hub, where};
+    std::vector<raw_client> clients;
+    for (int i = 0; i < 3; ++i)
+      CHECK(clients.emplace_back(one.port()).open("/echo").status == (i < 2 ? 101 : 503));
+  }
+
+  TEST_CASE("who is not let in is told to the log with the reason, without the token, ten times a second") {
+    std::mutex mutex;
+    std::vector<std::string> lines;
+    const auto last = [&] {
+      const std::lock_guard lock{mutex};
+      return lines.empty() ? std::string{} : lines.back();
+    };
+    const auto number = [&] {
+      const std::lock_guard lock{mutex};
+      return lines.size();
+    };
+    token_server one{[&](skein::token_options& tokens, skein::server_options& where) {
+                       tokens.places.first_message = true;
+                       where.on_refusal = [&](std::string_view line) {
+                         const std::lock_guard lock{mutex};
+                         lines.emplace_back(line);
+                       };
+                     },
+                     [](skein::server& to) {
+                       skein::route_options how;
+                       how.authenticator = by_token;
+                       to.route("/own", echo, how);
+                       how.first_message_token = false;
+                       how.authenticator = {};
+                       to.route("/header", echo, std::move(how));
+                     }};
+    CHECK(one.status(bearer(forged_token())) == 401);
+    CHECK(last().starts_with("refused 127.0.0.1:"));
+    CHECK(last().ends_with(" at /who with 401: the signature is wrong"));
+    CHECK(last().find(forged_token()) == std::string::npos);
+    CHECK(one.status(bearer(token_for("ada", 0))) == 401);
+    CHECK(last().ends_with("with 401: the token has expired"));
+    CHECK(one.status("", "/header") == 401);
+    CHECK(last().ends_with(" at /header with 401: a token is needed"));
+    CHECK(one.status("", "/own?token=secret") == 403);
+    CHECK(last().ends_with(" at /own with 403: who are you?"));
+    CHECK(one.status("Origin: http://a.example/" + std::string(200, 'x') + "\r\n") == 403);
+    CHECK(last().ends_with(" with 403: the origin 'http://a.example/" + std::string(83, 'x') +
+                           "' may not connect"));
+    raw_client late{one.server.port()};
+    REQUIRE(late.open("/who").status == 101);
+    late.send(auth_message(forged_token()));
+    CHECK(late.read_frame());
+    CHECK(last().ends_with(" at /who with 4001: the signature is wrong"));
+    CHECK(one.status(bearer(token_for("ada"))) == 101);
+    CHECK(number() == 6);
+    for (int i = 0; i < 9; ++i) CHECK(one.status("", "/header") == 401);
+    CHECK(number() == 10);
+    one.time->advance(100ms);
+    CHECK(one.status("", "/header") == 401);
+    CHECK(number() == 11);
+    CHECK(last().ends_with(": a token is needed; 5 refusals before it were not logged"));
+  }
+
+  TEST_CASE("the statistics have a part for tokens, where there are any") {
+    token_server one;
+    CHECK(one.status(bearer(token_for("ada"))) == 101);
+    CHECK(one.status(bearer(forged_token())) == 401);
+    const auto told = boost::json::parse(ask(one.server, get("/ws/stats")).body);
+    CHECK(boost::json::serialize(told.at("tokens")) ==
+          R"({"good":1,"refused":1,"keys":1,"fetches":0,"failed_fetches":0,"last_fetch":null})");
+    test_server none{quiet_options(), {}, with_standard_endpoints};
+    CHECK_FALSE(boost::json::parse(ask(none, get("/ws/stats")).body).as_object().contains("tokens"));
   }
 
   TEST_CASE("a token that does not come within ten seconds is not waited for") {

@@ -212,7 +212,7 @@ TEST_SUITE("websocket client") {
 
   TEST_CASE("a server that refuses is quoted") {
     skein::client_limits limits;
-    limits.handshakes = skein::rate{1, 1};
+    limits.handshakes = skein::rate{1, 2};
     skein::server_options where;
     where.clients = limits;
     test_server server{quiet_options(), where};

@@ -1,4 +1,5 @@
 #include "app/options.hpp"
+#include "app/tokens.hpp"
 #include "app/value_text.hpp"
 
 #include <skein/config.hpp>
@@ -256,6 +257,49 @@ TEST_SUITE("config") {
     CHECK(load({"--address", "0.0.0.0"}).server.address == "0.0.0.0");
     CHECK(contains(refusal({"--address", "localhost"}), "an IPv4 or IPv6 address"));
     CHECK_FALSE(refusal({"--address", "1.2.3"}).empty());
+  }
+
+  TEST_CASE("keys may be for one issuer, whose tokens are taken") {
+    using skein::app::parse_bound_keys;
+    using skein::app::parse_key_file;
+    const auto file = parse_key_file("ES256:/etc/key.pem issuer=https://id.example", false);
+    REQUIRE(file);
+    CHECK(file->path == "/etc/key.pem");
+    CHECK(file->issuer == "https://id.example");
+    CHECK(parse_key_file("ES256:/etc/issuer=x", false)->path == "/etc/issuer=x");
+    CHECK_FALSE(parse_key_file("ES256:/etc/key.pem issuer=", false));
+    CHECK_FALSE(parse_key_file("ES256: issuer=x", false));
+    const auto set = parse_bound_keys("/etc/jwks issuer=https://id.example");
+    REQUIRE(set);
+    CHECK(set->where == "/etc/jwks");
+    skein::token_config from;
+    from.jwks = "/etc/jwks issuer=https://id.example";
+    CHECK(skein::app::has_key_files(from));
+    from.jwks = "https://id.example/jwks issuer=https://id.example";
+    CHECK_FALSE(skein::app::has_key_files(from));
+    const auto silent = [](std::string_view) {};
+    from.issuers = {"https://other.example"};
+    CHECK_THROWS_AS(skein::app::make_tokens(from, nullptr, silent), skein::configuration_error);
+    from.issuers.push_back("https://id.example");
+    const auto made = skein::app::make_tokens(from, nullptr, silent);
+    CHECK(made->options().jwks.url == "https://id.example/jwks");
+    CHECK(made->options().jwks.format.issuer == "https://id.example");
+  }
+
+  TEST_CASE("what is said of tokens is what their verifier gets") {
+    auto from = load({"--jwks", "https://id.example/jwks", "--jwt-clock-skew", "5s", "--token-grace", "0s",
+                      "--jwt-one-time", "7", "--jwt-require-nbf"})
+                    .tokens;
+    const auto made = skein::app::make_tokens(from, nullptr, [](std::string_view) {});
+    CHECK(made->options().jwt.clock_skew == 5s);
+    CHECK(made->options().grace == 0s);
+    CHECK(made->options().jwt.one_time_capacity == 7);
+    CHECK(made->options().jwt.require_not_before);
+    CHECK(contains(refusal({"--token-grace", "1500ms"}), "in whole seconds"));
+    CHECK_FALSE(refusal({"--jwt-clock-skew", "3601s"}).empty());
+    CHECK(load({"--jwt-clock-skew", "1h"}).tokens.clock_skew == 1h);
+    CHECK(load({"--token-grace", "1s"}).tokens.grace == 1s);
+    CHECK_FALSE(refusal({"--token-grace", "999999999ns"}).empty());
   }
 
   TEST_CASE("help and version are texts to print") {

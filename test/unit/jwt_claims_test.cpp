@@ -84,6 +84,53 @@ TEST_SUITE("jwt_claims") {
     }
   }
 
+  TEST_CASE("a token may have to say from when on it is valid") {
+    const auto strict = verifier_with([](jwt_options& o) { o.require_not_before = true; });
+    const auto with = token_of(R"({"sub":"alice","exp":1700000600,"nbf":1700000000})");
+    const auto without = token_of(R"({"sub":"alice","exp":1700000600})");
+    CHECK(answer(strict, with) == good);
+    CHECK(answer(strict, without) == not_before_missing);
+    CHECK(answer(strict, token_of(R"({"sub":"alice","exp":1700000600,"nbf":"x"})")) == not_before_type);
+    CHECK(answer(verifier_with([](jwt_options&) {}), without) == good);
+  }
+
+  TEST_CASE("a key that is for one issuer does not sign for another") {
+    jwt_options options;
+    options.issuers = {"a", "b"};
+    options.one_time_capacity = 10;
+    const auto first = public_key_for(jwt_algorithm::es256, {}, 0);
+    const auto second = public_key_for(jwt_algorithm::es256, {}, 1);
+    const auto by = [](unsigned which, const std::string& issuer, const std::string& id) {
+      return signed_token(jwt_algorithm::es256, R"({"alg":"ES256"})",
+                          R"({"sub":"alice","jti":")" + id + R"(","exp":1700000600)" + issuer + "}", which);
+    };
+    const auto a = R"(,"iss":"a")"s, b = R"(,"iss":"b")"s;
+    const jwt_verifier bound{{first.for_issuer("a"), second.for_issuer("b")}, options};
+    CHECK(answer(bound, by(0, a, "1")) == good);
+    CHECK(answer(bound, by(1, b, "2")) == good);
+    CHECK(answer(bound, by(0, b, "3")) == issuer_wrong);
+    CHECK(answer(bound, by(1, a, "3")) == issuer_wrong);
+    CHECK(answer(bound, by(1, b, "3")) == good);  // what was refused is not used up
+    CHECK(answer(bound, by(0, "", "4")) == issuer_missing);
+    const jwt_verifier loose{{first, second.for_issuer("b")}, options};
+    CHECK(answer(loose, by(0, b, "1")) == good);
+    CHECK(first.issuer().empty());
+    CHECK(first.for_issuer("a").issuer() == "a");
+
+    skein::jwks_options how;
+    how.issuer = "a";
+    const auto set = skein::parse_jwks(
+        R"({"keys":[{"alg":"ES256",)" + key_for(jwt_algorithm::es256).jwk_members() + "}]}", how);
+    REQUIRE(set.keys.size() == 1);
+    CHECK(set.keys.front().issuer() == "a");
+    // Nobody in particular: not even a token without an issuer is for a key that is for one.
+    options.issuers = {};
+    const jwt_verifier alone{set.keys, options};
+    CHECK(answer(alone, by(0, a, "1")) == good);
+    CHECK(answer(alone, by(0, b, "2")) == issuer_wrong);
+    CHECK(answer(alone, by(0, "", "3")) == issuer_missing);
+  }
+
   TEST_CASE("the ends of time") {
     const auto verifier = verifier_with([](jwt_options&) {});
     using clock = std::chrono::system_clock::time_point;

@@ -87,7 +87,7 @@ TEST_SUITE("jwt_key") {
     std::set<std::string_view> sentences;
     for (int i = 1; i <= static_cast<int>(skein::jwt_refusal::internal_error); ++i)
       sentences.insert(to_string(static_cast<skein::jwt_refusal>(i)));
-    CHECK(sentences.size() == 44);
+    CHECK(sentences.size() == 45);
     sentences.clear();
     for (int i = 1; i <= static_cast<int>(secret_not_allowed); ++i)
       sentences.insert(to_string(static_cast<jwt_key_fault>(i)));

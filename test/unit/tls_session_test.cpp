@@ -62,7 +62,7 @@ struct pair {
     options.certificate_files = {folder.write("crt", made.certificate)};
     options.key_files = {folder.write("key", made.key)};
     context = std::make_unique<tls_context>(options);
-    server = context->make_session();
+    server = context->make_session({});
     server->attach(wire);
     client_context.reset(SSL_CTX_new(TLS_client_method()), &SSL_CTX_free);
     SSL_CTX_set_max_proto_version(client_context.get(), version);
