@@ -25,8 +25,9 @@ namespace skein {
 /// What one connection may cost and how long it may take. Every limit: zero means none, unless it says
 /// otherwise.
 struct connection_limits {
-  std::size_t max_message_bytes = 64 * 1024;  ///< of a received message, after decompression; past it 1009
-  std::size_t max_message_frames = 1024;      ///< frames of a received message; past it 1008
+  /// Of a received message, after decompression; past it 1009. At most 2 GiB; zero: no limit.
+  std::size_t max_message_bytes = 64 * 1024;
+  std::size_t max_message_frames = 1024;  ///< frames of a received message; past it 1008
   std::chrono::nanoseconds message_timeout =
       std::chrono::seconds{30};             ///< to receive a whole message; past it 1008
   std::uint32_t max_pings_per_second = 10;  ///< pings received, sustained; past the burst 1008

@@ -92,7 +92,8 @@ class prepared_message {
 class message {
  public:
   message() noexcept = default;
-  /// Up to 4 KiB are copied, more are moved. Throws `std::bad_alloc`.
+  /// Up to 4 KiB are copied, more are moved. Throws `std::bad_alloc`, and `std::length_error` for more than
+  /// 4 GiB less 1 KiB.
   message(skein::opcode op, std::string payload);
 
   [[nodiscard]] static message text(std::string payload) { return {opcode::text, std::move(payload)}; }

@@ -12,6 +12,8 @@
 #include <skein/tls.hpp>
 #include <skein/validation.hpp>
 
+#include <boost/json/object.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -153,6 +155,10 @@ class server {
   /// Something else that decides whether the process is live and ready: it may clear the flags and add
   /// reasons. Called for each request to `/healthz` and `/readyz`, at the same time on several threads.
   void add_health_check(std::function<void(health_report&)> check);
+
+  /// A section of your own in `/ws/stats`. Called for each request, at the same time on several threads; it
+  /// must not block. Throws `std::invalid_argument` if there is one of this name.
+  void add_statistics(std::string name, std::function<boost::json::object()> now);
 
   /// Binds and begins to accept. Throws `boost::system::system_error` if the address cannot be had, and
   /// `tls_error` if a certificate cannot be.

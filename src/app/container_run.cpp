@@ -1,6 +1,7 @@
 // How a container runs: tasks, signals, and the shutdown.
 
 #include "app/container_impl.hpp"
+#include "app/statistics.hpp"
 #include "app/tokens.hpp"
 #include "connection/deadline_queue.hpp"
 #include "hub/hub.hpp"
@@ -90,7 +91,9 @@ bool container::impl::start() {
   const auto& address = options.server.address;
   const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
   try {
-    build_server().start();
+    build_server();
+    app::add_statistics(*server, topics, users, store, protocol ? &*protocol : nullptr);
+    server->start();
   } catch (const boost::system::system_error& e) {
     log(log_level::error,
         "cannot listen on " + host + ":" + std::to_string(options.server.port) + ": " + e.code().message());

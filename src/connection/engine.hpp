@@ -8,6 +8,7 @@
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -80,7 +81,10 @@ struct upgrade {
 [[nodiscard]] inline std::size_t scratch_size(const engine_options& options) noexcept {
   if (options.kind == engine::native) return 0;
   constexpr std::size_t least = 64 * 1024;
-  const auto limit = options.max_message_bytes == 0 ? std::size_t{16} << 20U : options.max_message_bytes;
+  // No more than a manager allows, should an engine be made without one.
+  constexpr std::size_t most = std::size_t{2} << 30U;
+  const auto limit =
+      options.max_message_bytes == 0 ? std::size_t{16} << 20U : std::min(options.max_message_bytes, most);
   return options.compression && limit + 64 > least ? limit + 64 : least;
 }
 

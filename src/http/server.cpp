@@ -392,6 +392,13 @@ void server::add_health_check(std::function<void(health_report&)> check) {
   core_->health_checks.push_back(std::move(check));
 }
 
+void server::add_statistics(std::string name, std::function<boost::json::object()> now) {
+  require(!core_->started, "statistics are added before the start");
+  require(!name.empty() && now, "statistics need a name and a function");
+  require(core_->statistics.try_emplace(std::move(name), std::move(now)).second,
+          "there are statistics of this name");
+}
+
 void server::start() {
   core_->start(dynamic_cast<detail::hub&>(*manager_).shards());
 }

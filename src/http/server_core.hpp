@@ -60,6 +60,7 @@ class server_core : public std::enable_shared_from_this<server_core> {
   std::map<std::string, route_entry, std::less<>> routes;
   std::map<std::string, endpoint, std::less<>> endpoints;
   std::vector<std::function<void(health_report&)>> health_checks;
+  std::map<std::string, std::function<boost::json::object()>> statistics;  // by their section
   std::atomic<std::uint16_t> port{0};
   std::atomic<bool> stopping{false};
   bool started = false;

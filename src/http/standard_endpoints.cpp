@@ -89,11 +89,13 @@ response gone() {
   return json_response({{"live", false}, {"ready", false}, {"reasons", {"no manager"}}}, 503);
 }
 
-asio::awaitable<response> stats_of(std::shared_ptr<const manager> what,
-                                   std::shared_ptr<const token_authenticator> tokens) {
+asio::awaitable<response> stats_of(std::weak_ptr<const detail::server_core> of) {
+  const auto core = of.lock();
+  const auto what = core ? core->manager.lock() : nullptr;
   if (!what) co_return gone();
   auto all = to_json(what->stats());
-  if (tokens) all["tokens"] = to_json(tokens->stats());
+  if (const auto& tokens = core->options.tokens) all["tokens"] = to_json(tokens->stats());
+  for (const auto& [name, now] : core->statistics) all[name] = now();
   co_return json_response(all, 200);
 }
 
@@ -110,10 +112,8 @@ asio::awaitable<response> health_of(std::weak_ptr<const detail::server_core> of,
 }  // namespace
 
 void server::add_standard_endpoints() {
-  const auto manager = core_->manager;
-  get("/ws/stats",
-      [manager, tokens = core_->options.tokens](const request&) { return stats_of(manager.lock(), tokens); });
   const std::weak_ptr<const detail::server_core> core = core_;
+  get("/ws/stats", [core](const request&) { return stats_of(core); });
   get("/healthz", [core](const request&) { return health_of(core, &health_report::live); });
   get("/readyz", [core](const request&) { return health_of(core, &health_report::ready); });
 }

@@ -23,6 +23,8 @@ void require(bool allowed, const char* what) {
   if (!allowed) throw std::invalid_argument{what};
 }
 
+constexpr std::size_t max_message_limit = std::size_t{2} << 30U;
+
 manager_options checked(manager_options options) {
   using namespace std::chrono_literals;
   const auto& limits = options.limits;
@@ -42,6 +44,8 @@ manager_options checked(manager_options options) {
   // A peer could make one short frame grow without end.
   require(!options.compression.enabled || limits.max_message_bytes > 0,
           "max_message_bytes: more than zero with compression");
+  // Frames count their bytes in 32 bits.
+  require(limits.max_message_bytes <= max_message_limit, "max_message_bytes: at most 2 GiB");
   require(options.stall_threshold > 0ns, "stall_threshold: more than zero");
   if (options.shards == 0) options.shards = std::max(1U, std::thread::hardware_concurrency());
   if (!options.time) options.time = steady_clock();

@@ -68,6 +68,8 @@ class frame_block {
   // Up to this size the payload is copied behind its header: one buffer for each message in the gather list
   // is worth more than the copy.
   static constexpr std::size_t join_limit = 4096;
+  // What a frame takes on the wire is counted in 32 bits.
+  static constexpr std::size_t max_payload = (std::size_t{1} << 32U) - 1024;
 
   /// Of the allocation that holds this, the header, and a joined payload.
   [[nodiscard]] static std::size_t block_size(bool joined, std::size_t payload) noexcept {

@@ -5,6 +5,7 @@
 #include <skein/message.hpp>
 
 #include <new>
+#include <stdexcept>
 #include <utility>
 
 namespace skein::detail {
@@ -28,6 +29,7 @@ frame_block* frame_block::make(opcode type, std::string_view payload) {
 }
 
 frame_block* frame_block::make(opcode type, std::string&& payload) {
+  if (payload.size() > max_payload) throw std::length_error{"a message has at most 4 GiB less 1 KiB"};
   if (payload.size() <= join_limit) return make(type, std::string_view{payload});
   return ::new (take_block(block_size(false, 0))) frame_block{type, std::move(payload)};
 }

@@ -9,6 +9,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 
 #include <csignal>
 #include <doctest/doctest.h>
@@ -59,6 +61,19 @@ struct fixture {
 asio::awaitable<void> stop(skein::container& what) {
   what.stop();
   co_return;
+}
+
+asio::awaitable<void> read_statistics(skein::container& what) {
+  co_await what.topics().publish("news", skein::message::text("1"));
+  skein::test::raw_client client{what.server().port()};
+  client.send("GET /ws/stats HTTP/1.1\r\nHost: x\r\n\r\n");
+  const auto told = boost::json::parse(client.read_answer().body);  // by the shard's thread
+  CHECK(told.at("topics").at("publications") == 1);
+  CHECK(told.at("users").at("stored") == 0);
+  CHECK(told.at("protocol").at("requests") == 0);
+  CHECK(told.at("mine").at("answer") == 42);
+  CHECK_FALSE(told.as_object().contains("store"));
+  what.stop();
 }
 
 asio::awaitable<void> stop_by_another_task(skein::container& what, int depth) {
@@ -131,6 +146,17 @@ asio::awaitable<void> signal_this_process(int number) {
 }  // namespace
 
 TEST_SUITE("container") {
+  TEST_CASE("/ws/stats has a section for each part that is there") {
+    fixture f;
+    f.container.protocol();
+    f.container.server().add_standard_endpoints();
+    f.container.server().add_statistics("mine", [] { return boost::json::object{{"answer", 42}}; });
+    CHECK_THROWS_AS(f.container.server().add_statistics("mine", [] { return boost::json::object{}; }),
+                    std::invalid_argument);
+    f.container.spawn(read_statistics(f.container));
+    CHECK(f.container.run() == 0);
+  }
+
   TEST_CASE("stop before run ends it, cleanly") {
     fixture f;
     f.container.stop();
