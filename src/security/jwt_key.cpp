@@ -146,8 +146,12 @@ signature_check check_public(const EVP_MD_CTX* prepared, const algorithm_traits&
                ? signature_check::right
                : signature_check::wrong;
   };
-  if (traits.family != key_family::ec)
+  if (traits.family != key_family::ec) {
+    // RFC 8017 section 8.1.2: exactly as long as the modulus. OpenSSL takes a leading zero for granted.
+    const auto size = EVP_PKEY_get_size(EVP_PKEY_CTX_get0_pkey(EVP_MD_CTX_get_pkey_ctx(context.get())));
+    if (size <= 0 || signature.size() != static_cast<std::size_t>(size)) return signature_check::wrong;
     return verify(reinterpret_cast<const unsigned char*>(signature.data()), signature.size());
+  }
   if (signature.size() != 2 * traits.part_size) return signature_check::wrong;
   const der_signature der{signature};
   return verify(der.data(), der.size());

@@ -182,6 +182,21 @@ TEST_SUITE("jwt_algorithm") {
     }
   }
 
+  TEST_CASE("a signature of RSA that begins with a zero does without it no more than any other") {
+    for (const auto algorithm : {jwt_algorithm::rs256, jwt_algorithm::ps256}) {
+      const jwt_verifier verifier{{public_key_for(algorithm)}};
+      const auto head = base64url(R"({"alg":")" + std::string{skein::to_string(algorithm)} + R"("})") + ".";
+      for (int i = 0;; ++i) {
+        const auto text = head + base64url(R"({"exp":99999999999,"n":)" + std::to_string(i) + "}");
+        const auto signature = key_for(algorithm).sign(algorithm, text);
+        if (signature.front() != '\0') continue;  // one in 256 does
+        CHECK(answer(verifier, text + "." + base64url(signature.substr(1))) == signature_wrong);
+        CHECK(answer(verifier, text + "." + base64url("\0"s + signature)) == signature_wrong);
+        break;
+      }
+    }
+  }
+
   TEST_CASE("a public key does not serve as a secret") {
     for (const auto algorithm : {jwt_algorithm::rs256, jwt_algorithm::es256, jwt_algorithm::eddsa}) {
       const jwt_verifier verifier{{public_key_for(algorithm)}};
