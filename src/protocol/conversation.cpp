@@ -20,7 +20,13 @@ constexpr std::size_t usual_history = 100;
 constexpr std::size_t most_history_bytes = 256 * 1024;
 // An answer does not wait until every subscriber has been written to.
 constexpr auto publish_patience = std::chrono::milliseconds{1};
-constexpr auto replay_pause = std::chrono::milliseconds{5000};
+constexpr auto try_later = std::chrono::milliseconds{5000};
+
+/// What passes by itself may be tried again; zero for the rest.
+std::chrono::milliseconds retry_after(std::string_view code) noexcept {
+  const bool passes = code == "store_full" || code == "store_unavailable" || code == "keys_unavailable";
+  return passes ? try_later : std::chrono::milliseconds{0};
+}
 
 /// The connection gets what is published, and sent to its user, in the protocol's form.
 void want_envelopes(connection& client) {
@@ -71,7 +77,7 @@ conversation::failure conversation::current_failure() {
   try {
     throw;
   } catch (const request_refusal& e) {
-    return {e.code(), e.what(), e.field(), {}, e.counts()};
+    return {e.code(), e.what(), e.field(), retry_after(e.code()), e.counts()};
   } catch (const request_error& e) {
     return {e.code, e.what(), {}, e.retry_after};
   } catch (const std::exception& e) {
@@ -105,11 +111,10 @@ asio::awaitable<void> conversation::replay_stored() {
   }
   if (!problem) co_return;
   co_await stop_if_cancelled();
-  if (const auto now = time_of(client_)) replay_due_ = deadline_after(*now, replay_pause);
+  if (const auto now = time_of(client_)) replay_due_ = deadline_after(*now, try_later);
   if (!first) co_return;
   report(client_, "messages of " + client_.user().user + ": not replayed: " + problem->text);
-  auto told =
-      error_answer(nullptr, "store_unavailable", "stored messages cannot be read now", {}, replay_pause);
+  auto told = error_answer(nullptr, "store_unavailable", "stored messages cannot be read now", {}, try_later);
   co_await client_.write(std::move(told));
 }
 

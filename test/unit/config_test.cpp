@@ -279,7 +279,8 @@ TEST_SUITE("config") {
     CHECK_FALSE(skein::app::has_key_files(from));
     const auto silent = [](std::string_view) {};
     from.issuers = {"https://other.example"};
-    CHECK_THROWS_AS(skein::app::make_tokens(from, nullptr, silent), skein::configuration_error);
+    CHECK_THROWS_AS(static_cast<void>(skein::app::make_tokens(from, nullptr, silent)),
+                    skein::configuration_error);
     from.issuers.push_back("https://id.example");
     const auto made = skein::app::make_tokens(from, nullptr, silent);
     CHECK(made->options().jwks.url == "https://id.example/jwks");
