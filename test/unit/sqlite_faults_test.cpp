@@ -168,6 +168,7 @@ TEST_SUITE("sqlite_store") {
     f.context.run();
     CHECK(f.ends.size() == 1);  // of the one who is still there
     CHECK(!went_on);
+    f.append("b", "behind them");  // nobody else tells when they are committed
     CHECK(f.history("a") == strings{"1", "2"});
   }
 
