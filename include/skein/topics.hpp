@@ -123,11 +123,6 @@ class subscription {
     since_ = std::move(since);
     return *this;
   }
-  /// As if `recover` had not been said.
-  subscription& recover_nothing() noexcept {
-    since_.reset();
-    return *this;
-  }
   /// JSON that presence shows of this subscription.
   subscription& info(std::string json) {
     info_ = std::move(json);

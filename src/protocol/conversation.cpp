@@ -218,7 +218,8 @@ asio::awaitable<bool> conversation::may_see_presence(const std::string& channel)
 asio::awaitable<void> conversation::subscribe(const json::object& request, const json::value* id) {
   const auto channel = channel_field(request, true);
   subscription how;
-  if (auto since = position_field(request, "recover")) how.recover(std::move(*since));
+  auto since = position_field(request, "recover");
+  const bool wants_recovery = since.has_value();
   if (const auto* const info = request.if_contains("info")) {
     auto text = json::serialize(*info);
     if (text.size() > protocol_->options.max_info_bytes)
@@ -227,10 +228,9 @@ asio::awaitable<void> conversation::subscribe(const json::object& request, const
     how.info(std::move(text));
   }
   co_await require_allowed(topic_action::subscribe, channel);
-  const bool wants_recovery = how.since().has_value();
-  if (wants_recovery) {
+  if (since) {
     const bool may = co_await is_allowed(topic_action::history, channel);
-    if (!may) how.recover_nothing();
+    if (may) how.recover(std::move(*since));
   }
   const bool sees = co_await may_see_presence(channel);
   if (!sees) how.blind_to_presence();
