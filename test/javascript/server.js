@@ -8,6 +8,10 @@ import { join } from "node:path";
 
 const patience = 20_000; // milliseconds
 
+// A test that fails leaves none behind: whoever reads its output waits for all who may write there.
+const running = new Set();
+process.on("exit", () => running.forEach((each) => each.kill("SIGKILL")));
+
 /** ES modules do not look where NODE_PATH says. */
 export const load_ws = () => createRequire(import.meta.url)("ws");
 
@@ -34,6 +38,8 @@ export class Server {
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.#process = process_;
+    running.add(process_);
+    process_.once("exit", () => running.delete(process_));
     let said = "";
     await in_time(
       new Promise((resolve, reject) => {
@@ -48,7 +54,6 @@ export class Server {
       }),
       "the server",
     );
-    process_.removeAllListeners("exit");
     return this;
   }
 
