@@ -221,13 +221,16 @@ class client {
     receive();
   }
   void receive() {
+    // All that there is, before it is looked at: where a read ends says nothing of where an answer does.
     std::array<char, 4096> into{};
+    std::string all;
     for (;;) {
       const auto n = ::recv(own_, into.data(), into.size(), 0);
       if (n <= 0) break;
-      answers_.take({into.data(), static_cast<std::size_t>(n)}, service_.accept);
+      all.append(into.data(), static_cast<std::size_t>(n));
       service_.in.settle();
     }
+    answers_.take(all, service_.accept);
   }
   void half_close() {
     ::shutdown(own_, SHUT_WR);

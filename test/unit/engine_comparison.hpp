@@ -77,6 +77,10 @@ inline std::string compressed_difference(const reading& right, const events& bea
   const auto& message = right.messages[which];
   const bool wrong = right.of_data && which + 1 == right.messages.size();
 
+  // What it appends to a message that is whole without it begins a block, which the next message goes on with.
+  if (std::any_of(right.messages.begin(), right.messages.begin() + static_cast<std::ptrdiff_t>(which),
+                  [](const sent_message& one) { return one.whole; }))
+    return "Beast is still in a block of another message";
   if (is_failure(beast) && begins_with(before, beast_before)) {
     // RFC 7692 names no code, and which fault Beast comes to first depends on how much it inflates in a step.
     const auto code = beast.back().number;

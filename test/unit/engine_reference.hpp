@@ -37,6 +37,7 @@ struct sent_message {
   bool compressed = false;
   bool empty = true;         ///< no byte of it has come
   bool final_block = false;  ///< RFC 7692 section 7.2.3.4: a stream ended in it
+  bool whole = false;        ///< its last block ends without the four bytes that a sender leaves out
 };
 
 /// What an engine that is right makes of the bytes.
@@ -98,7 +99,9 @@ class inflation {
 
   /// RFC 7692 section 7.2.2: with what the sender left out. True if the stream is at its end then, or was.
   bool finish() {
-    if (!begun_ || ended_ || could_end()) return true;
+    if (!begun_ || ended_) return true;
+    whole_ = could_end();
+    if (whole_) return true;
     take({"\x00\x00\xff\xff", 4});
     return could_end();
   }
@@ -109,6 +112,7 @@ class inflation {
   }
   [[nodiscard]] bool too_big() const { return limit_ != 0 && made_.size() > limit_; }
   [[nodiscard]] bool final_block() const { return final_block_; }
+  [[nodiscard]] bool whole() const { return whole_; }
   /// Past the limit one byte, as proof.
   [[nodiscard]] std::string_view made() const {
     return too_big() ? std::string_view{made_}.substr(0, limit_ + 1) : made_;
@@ -138,6 +142,7 @@ class inflation {
   std::size_t limit_;
   std::string made_;
   bool begun_ = false, ended_ = false, broken_ = false, final_block_ = false;
+  bool whole_ = false;
 };
 
 class reader {
@@ -227,6 +232,7 @@ class reader {
     if (!judge_inflated(false)) return false;
     if (!ends) return true;
     const bool at_end = inflated.finish();
+    last().whole = inflated.whole();
     if (!judge_inflated(false)) return false;
     if (!at_end) return fail(fault::cut, 1007, true);
     if (!judge_inflated(true)) return false;

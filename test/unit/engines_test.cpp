@@ -211,6 +211,20 @@ TEST_SUITE("engines") {
     CHECK_FALSE(lets_pass(refers, {got_binary("made up")}));
   }
 
+  TEST_CASE("a compressed message that is whole without the four bytes: Beast goes on in the next") {
+    // Found by the fuzz target. The first ends with a whole block, behind which Beast begins another one.
+    const auto whole = frame(2, "\x00\x05\x00\xfa\xffhello"s, {.rsv = 4});
+    const auto bytes = whole + frame(2, "\x00"s, {.rsv = 4});
+    const auto result = compare(deflating, bytes, {}, {});
+    CHECK(result.alike);
+    CHECK(result.native == events{got_binary("hello"), got_binary("")});
+    CHECK(result.beast != result.native);
+    // With nothing before it, it is read by both; and what is not compressed has no part in it.
+    CHECK_FALSE(lets_pass(frame(2, "\x00"s, {.rsv = 4}), {got_binary("made up")}));
+    CHECK_FALSE(lets_pass(whole, {got_binary("other")}));
+    CHECK_FALSE(lets_pass(whole + text_frame("next"), {got_binary("hello"), got_text("other")}));
+  }
+
   TEST_CASE("a header that is wrong, of a compressed message without payload") {
     const auto bytes = ping("p") + "\xc3"s;
     const auto result = compare(deflating, bytes, {}, {});
