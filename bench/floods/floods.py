@@ -29,6 +29,7 @@ REQUEST = (
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 MASK = bytes(4)  # a mask of zeros leaves the payload as it is
 PAUSE = 1.0  # seconds until an offender that was thrown out comes again
+CLOSE_TIMEOUT = 2  # seconds that the server waits for a peer to close
 HONEST = "127.0.0.2"  # has limits by address of its own
 
 
@@ -157,13 +158,13 @@ async def never_reads(target):
 
 
 async def never_closes(target):
-    """Has itself closed with 1002, and answers nothing; nor does it end the connection."""
+    """Has itself closed with 1002, and neither answers nor ends the connection before the server must have."""
     while True:
         reader, writer = await target.connect()
         writer.write(request() + frame(0xF2))
         await target.until_end(reader)
-        writer.close()
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(CLOSE_TIMEOUT + PAUSE)
+        reset(writer)
 
 
 async def comes_and_goes(target, rate, steps):
@@ -256,9 +257,9 @@ FLOODS = {
         lambda t: floods(500, lambda: trickles(t, request())),
     ),
     "handshakes": (
-        "1,200 requests to upgrade a second from one address, 10 of them may",
+        "1,000 requests to upgrade a second from one address, 10 of them may",
         ["--handshake-rate", "10/s"],
-        lambda t: asks(t, 1200),
+        lambda t: asks(t, 1000),
     ),
     "headers": ("50 clients send 300 KB of header fields", [], lambda t: floods(50, lambda: offends(t, HEADERS))),
     "messages": (
@@ -284,7 +285,7 @@ FLOODS = {
     "never-read": ("100 clients send and never read", [], lambda t: floods(100, lambda: never_reads(t))),
     "never-close": (
         "100 clients are closed with 1002 and do not go",
-        ["--close-timeout", "2s"],
+        ["--close-timeout", f"{CLOSE_TIMEOUT}s"],
         lambda t: floods(100, lambda: never_closes(t)),
     ),
     "resets": (
@@ -321,9 +322,19 @@ class Honest:
         while True:
             began = time.monotonic()
             writer.write(frame(0x82, b"x" * 16))
-            await reader.readexactly(18)
+            await self.echo(reader, writer)
             self.latencies.append(time.monotonic() - began)
             await asyncio.sleep(0.12)
+
+    async def echo(self, reader, writer):
+        while True:
+            first, size = await reader.readexactly(2)
+            payload = await reader.readexactly(size)
+            if first == 0x82:
+                return
+            if first != 0x89:
+                raise RuntimeError(f"an honest client gets a frame {first:#x}")
+            writer.write(frame(0x8A, payload))
 
 
 async def measure(target, attack, tls, seconds):

@@ -77,7 +77,8 @@ inline std::string compressed_difference(const reading& right, const events& bea
   const auto& message = right.messages[which];
   const bool wrong = right.of_data && which + 1 == right.messages.size();
 
-  // What it appends to a message that is whole without it begins a block, which the next message goes on with.
+  // What it appends to a message that is whole without it begins a block, which the next message goes on
+  // with.
   if (std::any_of(right.messages.begin(), right.messages.begin() + static_cast<std::ptrdiff_t>(which),
                   [](const sent_message& one) { return one.whole; }))
     return "Beast is still in a block of another message";
