@@ -1,13 +1,23 @@
 // A headless Chromium, spoken to over its own protocol.
 
-import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { in_time, load_ws } from "./server.js";
 
 export const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+export const certutil = ["/usr/bin/certutil"].find(existsSync);
+
+/** Where Chromium looks for authorities of the user's own: a database of NSS in the home folder. */
+function trust(authority, home) {
+  const database = join(home, ".pki", "nssdb");
+  mkdirSync(database, { recursive: true });
+  const call = (...words) => execFileSync(certutil, ["-d", `sql:${database}`, ...words], { stdio: "ignore" });
+  call("-N", "--empty-password");
+  call("-A", "-t", "C,,", "-n", "a test's authority", "-i", authority);
+}
 
 export class Browser {
   #process;
@@ -16,11 +26,13 @@ export class Browser {
   #last = 0;
   #calls = new Map();
 
-  /** `profile`: an empty folder. `trusted`: the SHA-256, in base64, of a public key that needs no authority. */
-  static async open(profile, trusted) {
+  /** `home`: an empty folder. `authority`: the file of a certificate whose signature is trusted, beside the usual ones. */
+  static async open(home, authority) {
     const browser = new Browser();
-    const flags = [`--ignore-certificate-errors-spki-list=${trusted}`, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", `--user-data-dir=${profile}`];
-    browser.#process = spawn(chromium, [...flags, "about:blank"], { stdio: "ignore" });
+    const profile = join(home, "profile");
+    if (authority) trust(authority, home);
+    const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", `--user-data-dir=${profile}`];
+    browser.#process = spawn(chromium, [...flags, "about:blank"], { stdio: "ignore", env: { ...process.env, HOME: home } });
     // Chromium says where it listens in a file, and nowhere else if nobody reads what it prints.
     const where = join(profile, "DevToolsActivePort");
     const written = async () => {

@@ -3,18 +3,17 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { createHash, createPublicKey } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { Client } from "../../src/http/web/skein.js";
-import { Browser, chromium } from "./browser.js";
+import { Browser, certutil, chromium } from "./browser.js";
 import { Server, load_ws, publish_on, with_folder } from "./server.js";
 
 const [, , program, picture] = process.argv;
 
-if (!chromium) {
-  console.log("skipped: no Chromium (Debian: chromium)");
+if (!chromium || !certutil) {
+  console.log("skipped: no Chromium, or no certutil (Debian: chromium, libnss3-tools)");
   process.exit(77);
 }
 
@@ -89,39 +88,61 @@ async function shows(browser) {
   }
 }
 
-/** A certificate for localhost, its key, and the hash of its public key. */
-function certificate_in(folder) {
-  const certificate = join(folder, "localhost.crt");
-  const key = join(folder, "localhost.key");
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-  execFileSync("openssl", ["req", "-x509", ...curve, ...names, "-keyout", key, "-out", certificate], { stdio: "ignore" });
-  const public_key = createPublicKey(readFileSync(certificate)).export({ type: "spki", format: "der" });
-  return { certificate, key, hash: createHash("sha256").update(public_key).digest("base64") };
+/** An authority, and a certificate for localhost that it has signed. */
+function certificates_in(folder) {
+  const [authority, authority_key, certificate, key] = ["ca.crt", "ca.key", "localhost.crt", "localhost.key"].map((name) => join(folder, name));
+  const openssl = (...words) => execFileSync("openssl", words, { stdio: "ignore" });
+  const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+  openssl(...made, "-subj", "/CN=A test's authority", "-keyout", authority_key, "-out", authority);
+  const signed = ["-CA", authority, "-CAkey", authority_key, "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
+  openssl(...made, "-subj", "/CN=localhost", ...signed, "-keyout", key, "-out", certificate);
+  return { authority, options: ["--tls-certificate", certificate, "--tls-key", key] };
 }
 
 /** The page over TLS, and the WebSocket with it. */
-async function speaks_tls(browser, { certificate, key }) {
-  const server = await new Server(program, ["--tls-certificate", certificate, "--tls-key", key]).start();
+async function speaks_tls(browser, options) {
+  const server = await new Server(program, options).start();
   try {
     await browser.visit(`https://localhost:${server.port}/?user=ada`);
     await browser.until(`document.getElementById("state").dataset.state === "open"`);
     assert.equal(await browser.evaluate(`performance.getEntriesByType("navigation")[0].nextHopProtocol`), "http/1.1");
     const stats = await browser.evaluate(`fetch("ws/stats").then((answer) => answer.json())`);
     assert.ok(stats.tls.handshakes >= 2 && stats.connections.open === 1);
-    console.log("the page, and its WebSocket, over TLS");
+    // Another name than the certificate's.
+    await assert.rejects(browser.visit(`https://127.0.0.1:${server.port}/`), /ERR_CERT_COMMON_NAME_INVALID/);
+    console.log("the page, and its WebSocket, over TLS, by an authority that the browser trusts");
   } finally {
     await server.stop("SIGKILL");
   }
 }
 
+/** Without that authority, neither. */
+async function trusts_nobody_else(folder, options) {
+  const server = await new Server(program, options).start();
+  const browser = await Browser.open(join(folder, "stranger"));
+  try {
+    await assert.rejects(browser.visit(`https://localhost:${server.port}/`), /ERR_CERT_AUTHORITY_INVALID/);
+    const opened = `new Promise((resolve) => {
+      const socket = new WebSocket("wss://localhost:${server.port}/ws");
+      socket.onopen = () => resolve("open");
+      socket.onclose = ({ code }) => resolve(code);
+    })`;
+    assert.equal(await browser.evaluate(opened), 1006);
+    console.log("neither to a browser that does not");
+  } finally {
+    await browser.close();
+    await server.stop("SIGKILL");
+  }
+}
+
 await with_folder(async (folder) => {
-  const tls = certificate_in(folder);
-  const browser = await Browser.open(join(folder, "profile"), tls.hash);
+  const { authority, options } = certificates_in(folder);
+  const browser = await Browser.open(join(folder, "friend"), authority);
   try {
     await recovers(browser, folder);
     await shows(browser);
-    await speaks_tls(browser, tls);
+    await speaks_tls(browser, options);
+    await trusts_nobody_else(folder, options);
   } finally {
     await browser.close();
   }
