@@ -1,15 +1,14 @@
 // Everything a peer may do to do harm: bytes and behaviours, and what each is answered with. After each row
 // the server serves everybody else. Rows are cheap: add yours.
 
+#include "crowd.hpp"
 #include "tokens.hpp"
 
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <initializer_list>
 #include <memory>
 #include <optional>
-#include <thread>
 
 using namespace skein::test;
 using namespace std::string_literals;
@@ -215,42 +214,6 @@ struct target : token_server {
   }
 };
 
-/// 100 clients who do nothing wrong, and say something one after the other for as long as this lives.
-class crowd {
- public:
-  explicit crowd(const target& at) {
-    for (int i = 0; i < 100; ++i) {
-      members_.push_back(std::make_unique<raw_client>(at.server.port()));
-      REQUIRE(members_.back()->open("/crowd").status == 101);
-    }
-    thread_ = std::thread{[this] { talk(); }};
-  }
-  ~crowd() {
-    over_ = true;
-    thread_.join();
-  }
-  /// Whether every one of them has been answered since they were asked, and always before.
-  [[nodiscard]] bool is_well() {
-    const auto rounds = rounds_.load();
-    return eventually([&] { return harmed_ || rounds_ >= rounds + 2; }) && !harmed_;
-  }
-
- private:
-  void talk() {
-    while (!over_ && !harmed_) {
-      for (const auto& each : members_) {
-        if (!is_open(*each)) harmed_ = true;
-      }
-      ++rounds_;
-    }
-  }
-
-  std::vector<std::unique_ptr<raw_client>> members_;
-  std::atomic<bool> over_{false}, harmed_{false};
-  std::atomic<int> rounds_{0};
-  std::thread thread_;
-};
-
 /// What the first byte of a conversation's first frame, a masked one with one byte of payload, must lead to:
 /// the code of a close frame, 0 for a close frame of the peer's own, nothing if the connection lives on.
 std::optional<int> verdict_on(unsigned first) {
@@ -273,7 +236,7 @@ bool may_be_sent(unsigned code) {
 TEST_SUITE("abuse") {
   TEST_CASE("each of the 256 first bytes of a frame has its answer") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     for (unsigned first = 0; first < 256; ++first) {
       CAPTURE(first);
       raw_client client{one.server.port()};
@@ -295,7 +258,7 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("each close code is answered with itself if it may be sent, else with 1002") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     const bool beast = test_engine() == skein::engine::beast;
     for (const unsigned code :
          {1U,    999U,  1000U, 1001U, 1002U, 1003U, 1004U, 1005U, 1006U, 1007U, 1008U,   1009U,   1010U,
@@ -314,7 +277,7 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("limits of the handshake: one below, at, and one above") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     const auto padded = [](std::size_t size) {
       const auto bare = upgrade_request("/open", "X: \r\n");
       return upgrade_request("/open", "X: " + std::string(size - bare.size(), 'x') + "\r\n");
@@ -341,7 +304,7 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("limits of messages and control frames: one below, at, and one above") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     struct row {
       const char* what;
       std::string bytes;
@@ -393,7 +356,7 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("every bad request has its answer, and the next client is served") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     std::uint64_t refused_before = 0;
     for (const auto& [what, bytes, status] : requests()) {
       CAPTURE(what);
@@ -415,7 +378,7 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("every bad frame has its close code, and the next client is served") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     const bool beast = test_engine() == skein::engine::beast;
     for (const auto& [what, bytes, native_code, beast_code] : frames()) {
       const auto code = beast && beast_code != 0 ? beast_code : native_code;
@@ -436,7 +399,7 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("every bad message has its error, the handler sees none, and the third ends the connection") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     std::uint64_t invalid = 0;
     for (const auto& [what, payload, code] : messages()) {
       CAPTURE(what);
@@ -464,7 +427,7 @@ TEST_SUITE("abuse") {
 
   TEST_CASE("peers that leave in the middle of anything cost nobody else anything") {
     const target one;
-    crowd others{one};
+    crowd others{one.server.port()};
     const auto upgrade = upgrade_request("/open");
     const auto conversation =
         upgrade + text_frame("hello") + binary_frame(std::string(300, 'x')) + ping_frame("p");

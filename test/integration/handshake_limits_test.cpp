@@ -1,5 +1,6 @@
 // What an opening handshake may cost.
 
+#include "crowd.hpp"
 #include "http.hpp"
 
 #include <doctest/doctest.h>
@@ -285,6 +286,7 @@ TEST_SUITE("handshake limits") {
     auto options = quiet_options();
     options.shards = 1;
     test_server one{options};
+    crowd others{one.port(), "/echo"};
     rlimit before{};
     ::getrlimit(RLIMIT_NOFILE, &before);
     auto none = before;
@@ -303,6 +305,7 @@ TEST_SUITE("handshake limits") {
       char byte = 0;
       CHECK(::recv(each, &byte, 1, MSG_DONTWAIT) <= 0);
     }
+    CHECK(others.is_well());
     ::setrlimit(RLIMIT_NOFILE, &before);
     for (const auto each : waiting) ::close(each);
     CHECK(refused(one, skein::refusal_reason::descriptors) == waiting.size());
