@@ -47,11 +47,10 @@ class request_refusal : public std::runtime_error {
 
 /// The object that a message holds. Throws `request_refusal`.
 [[nodiscard]] json::object parse_request(const message& received, std::size_t max_depth);
-/// Its id, if it has a good one. Throws `request_refusal` for another.
 /// The text of a field's value as it was sent, of an object that `parse_request` accepts. Empty if there is
 /// no such field.
 [[nodiscard]] std::string_view raw_field(std::string_view object, std::string_view name);
-
+/// Its id, if it has a good one. Throws `request_refusal` for another.
 [[nodiscard]] const json::value* request_id(const json::object& request);
 
 // Each throws `request_refusal` if the field is missing, where it must not be, or is of the wrong kind.
