@@ -128,9 +128,10 @@ class token_authenticator {
   /// `identify`.
   [[nodiscard]] asio::awaitable<token_answer> refresh(connection& who, std::string token);
 
-  /// Fetches the JWK set, if there is one, unless that was done within `jwks_endpoint::pause`. A server does
-  /// this when it starts. Completes when the keys are there, or could not be had.
-  [[nodiscard]] asio::awaitable<void> load_keys();
+  /// Fetches the JWK set, if there is one, whatever `jwks_endpoint::pause` says; a fetch that is under way is
+  /// followed by another. A server does this when it starts. Completes when the keys are there, or, with false,
+  /// when they could not be had and are as they were. Cancellation: terminal; a fetch goes on.
+  [[nodiscard]] asio::awaitable<bool> load_keys();
 
   /// From now on these are the keys beside those of the JWK set that is fetched, in the place of
   /// `token_options::keys`. Tokens that are being verified are so with the old keys or with the new ones.

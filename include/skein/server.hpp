@@ -173,6 +173,11 @@ class server {
   /// changed. Does nothing without TLS. From any thread; it blocks while it reads.
   void reload_certificates();
 
+  /// Fetches the JWK set of `server_options::tokens` now, if there is one, as `token_authenticator::load_keys`
+  /// does. `done`, if given, is told what that completes with, on a thread of the manager, unless the manager ends
+  /// first. Does nothing without tokens. Not before the start. From any thread.
+  void reload_keys(std::function<void(bool)> done = {});
+
   /// The port that is listened on, once started.
   [[nodiscard]] std::uint16_t port() const noexcept;
 

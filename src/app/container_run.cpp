@@ -159,8 +159,10 @@ void container::impl::await_hangup() {
 void container::impl::reload() {
   const bool certificates = !options.server.tls.certificate_files.empty();
   const bool keys = tokens_are_ours && app::has_key_files(options.tokens);
-  if (!certificates && !keys) log(log_level::info, "SIGHUP: there are neither certificates nor keys to load");
-  // Neither depends on the other.
+  const bool fetched_keys = tokens_are_ours && app::has_key_address(options.tokens);
+  if (!certificates && !keys && !fetched_keys)
+    log(log_level::info, "SIGHUP: there are neither certificates nor keys to load");
+  // None depends on the others.
   if (certificates) {
     reload("the certificates", [this] { server->reload_certificates(); });
   }
@@ -168,6 +170,15 @@ void container::impl::reload() {
     reload("the keys of tokens", [this] {
       options.server.tokens->replace_keys(
           app::load_keys(options.tokens, [this](std::string_view line) { log(log_level::warning, line); }));
+    });
+  }
+  if (fetched_keys) {
+    server->reload_keys([this](bool there) {
+      if (there) {
+        log(log_level::info, "SIGHUP: the JWK set has been fetched again");
+      } else {
+        log(log_level::error, "SIGHUP: the keys of the JWK set stay as they were: it could not be fetched");
+      }
     });
   }
 }

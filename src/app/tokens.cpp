@@ -112,6 +112,10 @@ bool has_key_files(const token_config& from) {
   return !set.where.empty() && !is_url(set.where);
 }
 
+bool has_key_address(const token_config& from) {
+  return is_url(keys_of_jwks(from).where);
+}
+
 std::vector<jwt_key> load_keys(const token_config& from,
                                const std::function<void(std::string_view)>& problem) {
   std::vector<jwt_key> keys;

@@ -38,6 +38,8 @@ struct key_file {
 
 /// Whether there are keys that are read from files.
 [[nodiscard]] bool has_key_files(const token_config& from);
+/// Whether there are keys that are fetched.
+[[nodiscard]] bool has_key_address(const token_config& from);
 
 /// The keys of the files. Throws `configuration_error` naming the option and what is wrong with its file;
 /// nothing of what is in a file is in the text. `problem` is told which keys of a set are not used.

@@ -1,6 +1,7 @@
 #include "connection/inbound_guard.hpp"
 
 #include "connection/deadline_queue.hpp"
+#include "connection/request_id.hpp"
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
@@ -18,8 +19,6 @@ namespace json = boost::json;
 // Whoever is only a little too fast loses messages, not the connection.
 constexpr std::chrono::nanoseconds least_calm = std::chrono::seconds{1};
 
-constexpr std::size_t max_id_bytes = 64;
-
 json::string_view as_json(std::string_view text) noexcept {
   return {text.data(), text.size()};
 }
@@ -31,9 +30,7 @@ std::string answer_to(const message& what, json::object error) {
   const auto request = json::parse(as_json(what.payload()), invalid);
   const auto* const object = request.if_object();
   const auto* const id = object ? object->if_contains("id") : nullptr;
-  const bool usable =
-      id && !invalid && (id->is_number() || (id->is_string() && id->get_string().size() <= max_id_bytes));
-  if (usable) error["id"] = *id;
+  if (id && is_request_id(*id)) error["id"] = *id;
   return json::serialize(error);
 }
 

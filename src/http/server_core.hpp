@@ -47,6 +47,8 @@ class server_core : public std::enable_shared_from_this<server_core> {
   [[nodiscard]] std::shared_ptr<const tls_context> certificates() const;
   /// Throws `tls_error`; then nothing has changed.
   void reload_certificates();
+  /// Begins to fetch the JWK set on this shard, if there is one; `done` may be empty.
+  void fetch_keys(shard& where, std::function<void(bool)> done);
 
   /// A place among those whose token is still to come, given back when the last owner lets go; null: there
   /// is none.

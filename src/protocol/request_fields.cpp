@@ -1,5 +1,7 @@
 #include "protocol/request_fields.hpp"
 
+#include "connection/request_id.hpp"
+
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 
@@ -9,7 +11,6 @@
 namespace skein::detail {
 namespace {
 
-constexpr std::size_t max_id_bytes = 64;
 constexpr std::size_t max_epoch_bytes = 64;
 constexpr std::size_t max_ids = 100;
 
@@ -118,8 +119,7 @@ json::object parse_request(const message& received, std::size_t max_depth) {
 
 const json::value* request_id(const json::object& request) {
   const auto* const id = request.if_contains("id");
-  if (!id || id->is_number()) return id;
-  if (!id->is_string() || id->get_string().size() > max_id_bytes)
+  if (id && !is_request_id(*id))
     throw bad_field("id", "must be a number, or a string of at most 64 bytes");
   return id;
 }

@@ -113,11 +113,16 @@ bool key_source::may_begin(time_point now) const {
   return now >= deadline_after(*begun_, pause);
 }
 
-void key_source::begin(const asio::any_io_executor& where) {
+bool key_source::fetching() const {
+  const std::lock_guard lock{mutex_};
+  return fetching_;
+}
+
+void key_source::begin(const asio::any_io_executor& where, fetch_when when) {
   {
     const std::lock_guard lock{mutex_};
     const auto now = time_->now();
-    if (!may_begin(now)) return;
+    if (fetching_ || (when == fetch_when::due && !may_begin(now))) return;
     fetching_ = true;
     begun_ = now;
     ++fetches_;
@@ -126,17 +131,18 @@ void key_source::begin(const asio::any_io_executor& where) {
   asio::co_spawn(where, fetch(shared_from_this()), [](const std::exception_ptr&) {});
 }
 
-asio::awaitable<bool> key_source::refresh() {
+asio::awaitable<bool> key_source::refresh(fetch_when when) {
   const auto keep = shared_from_this();
+  if (when == fetch_when::now && fetching()) co_await refresh();
   waiter here{*this};
   here.executor = co_await asio::this_coro::executor;
   const auto state = here.shared;
   {
     const std::lock_guard lock{mutex_};
-    if (!fetching_ && !may_begin(time_->now())) co_return false;
+    if (when == fetch_when::due && !fetching_ && !may_begin(time_->now())) co_return false;
     waiters_.push_back(&here);
   }
-  begin(here.executor);
+  begin(here.executor, when);
   while (!state->done) {
     const bool cancelled = co_await state->slot.wait();
     if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
@@ -150,7 +156,7 @@ void key_source::refresh_if_old(const asio::any_io_executor& where) {
     if (how_.max_age.count() == 0 || !loaded_ || time_->now() < deadline_after(*loaded_, how_.max_age))
       return;
   }
-  begin(where);
+  begin(where, fetch_when::due);
 }
 
 // Under one lock: who sees the new keys finds the fetch over as well.

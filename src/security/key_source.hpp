@@ -18,6 +18,9 @@
 
 namespace skein::detail {
 
+/// Whether a fetch minds how long ago the last one was.
+enum class fetch_when : std::uint8_t { due, now };
+
 /// Thread-safe.
 class key_source : public std::enable_shared_from_this<key_source> {
  public:
@@ -29,7 +32,9 @@ class key_source : public std::enable_shared_from_this<key_source> {
   [[nodiscard]] bool loaded() const;
   /// Fetches, or waits for who fetches already, unless it was done a moment ago. True if a set came: what was
   /// unknown may be known now. The fetch goes on where the caller runs, even if the caller is cancelled.
-  asio::awaitable<bool> refresh();
+  /// `now`: minds no pause, and a fetch that has begun already is followed by another, because it may bring what
+  /// has been replaced meanwhile.
+  asio::awaitable<bool> refresh(fetch_when when = fetch_when::due);
   /// Begins to fetch on this executor what has become too old, without waiting.
   void refresh_if_old(const asio::any_io_executor& where);
 
@@ -43,7 +48,8 @@ class key_source : public std::enable_shared_from_this<key_source> {
   class running;
 
   [[nodiscard]] bool may_begin(time_point now) const;  // under the lock
-  void begin(const asio::any_io_executor& where);
+  [[nodiscard]] bool fetching() const;
+  void begin(const asio::any_io_executor& where, fetch_when when);
   void take(std::vector<jwt_key> keys);
   void fail();
   void finish(bool fetched);  // under the lock

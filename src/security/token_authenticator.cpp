@@ -154,9 +154,11 @@ asio::awaitable<token_answer> token_authenticator::refresh(connection& who, std:
   co_return answer;
 }
 
-asio::awaitable<void> token_authenticator::load_keys() {
+asio::awaitable<bool> token_authenticator::load_keys() {
   const auto keep = impl_;
-  if (keep->source) co_await keep->source->refresh();
+  if (!keep->source) co_return true;
+  const bool fetched = co_await keep->source->refresh(detail::fetch_when::now);
+  co_return fetched;
 }
 
 void token_authenticator::replace_keys(std::vector<jwt_key> keys) {

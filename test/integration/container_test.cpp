@@ -1,3 +1,4 @@
+#include "key_server.hpp"
 #include "raw_client.hpp"
 #include "tls_files.hpp"
 #include "unit/jwt_fixture.hpp"
@@ -112,6 +113,11 @@ asio::awaitable<void> hang_up_until(fixture& what, std::string_view line) {
     co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
 }
 
+std::string one_key_set(unsigned which) {
+  return R"({"keys":[{"alg":"ES256",)" +
+         jwt_test::key_for(skein::jwt_algorithm::es256, which).jwk_members() + "}]}";
+}
+
 asio::awaitable<void> reload_keys(fixture& what, const skein::test::temporary_folder& files) {
   auto& tokens = *what.container.options().server.tokens;
   const auto is_good = [&tokens](unsigned which) { return tokens.identify(token_by(which)); };
@@ -135,6 +141,25 @@ asio::awaitable<void> reload_keys(fixture& what, const skein::test::temporary_fo
   second = co_await is_good(1);
   CHECK(second.good());
   CHECK(tokens.stats().keys == 2);
+  what.container.stop();
+}
+
+asio::awaitable<void> fetch_keys_again(fixture& what, skein::test::key_server& from) {
+  auto& tokens = *what.container.options().server.tokens;
+  const auto limit = std::chrono::steady_clock::now() + skein::test::patience;
+  while (tokens.stats().keys == 0 && std::chrono::steady_clock::now() < limit)
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+  from.serve(one_key_set(1));
+  co_await hang_up_until(what, "SIGHUP: the JWK set has been fetched again");
+  auto first = co_await tokens.identify(token_by(0));
+  auto second = co_await tokens.identify(token_by(1));
+  CHECK_FALSE(first.good());
+  CHECK(second.good());
+  from.answer_with("");
+  co_await hang_up_until(what, "SIGHUP: the keys of the JWK set stay as they were: it could not be fetched");
+  second = co_await tokens.identify(token_by(1));
+  CHECK(second.good());
+  CHECK(from.asked() == 3);
   what.container.stop();
 }
 
@@ -195,6 +220,17 @@ TEST_SUITE("container") {
     fixture f{options};
     static_cast<void>(f.container.server());
     f.container.spawn(reload_keys(f, files));
+    CHECK(f.container.run() == 0);
+  }
+
+  TEST_CASE("SIGHUP has keys fetched again that come from an address") {
+    skein::test::key_server keys;
+    keys.serve(one_key_set(0));
+    auto options = fixture::options();
+    options.tokens.jwks = keys.url();
+    fixture f{options};
+    static_cast<void>(f.container.server());
+    f.container.spawn(fetch_keys_again(f, keys));
     CHECK(f.container.run() == 0);
   }
 

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <stdexcept>
 #include <thread>
 
 using namespace skein::test;
@@ -135,6 +137,49 @@ TEST_SUITE("JWK sets") {
     CHECK(one.status(bearer(token_by(1))) == 101);
     REQUIRE(eventually([&] { return one.tokens->stats().keys == 1; }));
     CHECK(one.status(bearer(token_by(0))) == 401);
+  }
+
+  TEST_CASE("who runs the server has the set fetched at once, behind a fetch that is under way") {
+    key_server keys;
+    keys.serve(set_of({0}));
+    jwks_server one{keys.url()};
+    REQUIRE(eventually([&] { return one.tokens->stats().keys == 1; }));
+    std::atomic<int> there{0}, missing{0};
+    const auto done = [&](bool fetched) { ++(fetched ? there : missing); };
+    keys.serve(set_of({1}));
+    one.server.server().reload_keys(done);  // in the same instant as the first
+    CHECK(eventually([&] { return there == 1; }));
+    CHECK(keys.asked() == 2);
+    CHECK(one.status(bearer(token_by(0))) == 401);
+    CHECK(one.status(bearer(token_by(1))) == 101);
+
+    keys.answer_with("");
+    one.server.server().reload_keys(done);
+    CHECK(eventually([&] { return missing == 1; }));
+    CHECK(one.status(bearer(token_by(1))) == 101);
+
+    keys.answer_with(key_server::silence);
+    one.server.server().reload_keys();
+    CHECK(eventually([&] { return keys.asked() == 4; }));
+    keys.serve(set_of({0}));  // too late for that one
+    one.server.server().reload_keys(done);
+    one.server.server().reload_keys(done);
+    one.time->advance(5s);
+    CHECK(eventually([&] { return there == 3; }));
+    CHECK(one.status(bearer(token_by(0))) == 101);
+    // The two orders share a fetch, or the second has one of its own: both are after they were given.
+    CHECK(keys.asked() >= 5);
+    CHECK(keys.asked() <= 6);
+    CHECK(missing == 1);
+  }
+
+  TEST_CASE("keys are not fetched again before the server has started, and without a set not at all") {
+    token_server one;
+    std::atomic<int> told{0};
+    one.server.server().reload_keys([&](bool there) { told += there ? 1 : 100; });
+    CHECK(eventually([&] { return told == 1; }));
+    skein::server idle{one.server.manager_pointer(), {}};
+    CHECK_THROWS_AS(idle.reload_keys(), std::invalid_argument);
   }
 
   TEST_CASE("an answer that is no JWK set changes nothing") {

@@ -76,6 +76,7 @@ class test_server {
   ~test_server() { server_.stop(); }
 
   [[nodiscard]] std::uint16_t port() const { return server_.port(); }
+  [[nodiscard]] skein::server& server() { return server_; }
   [[nodiscard]] skein::manager& manager() { return *manager_; }
   [[nodiscard]] const std::shared_ptr<skein::manager>& manager_pointer() const { return manager_; }
   [[nodiscard]] manager_stats stats() const { return manager_->stats(); }

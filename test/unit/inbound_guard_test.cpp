@@ -67,6 +67,8 @@ TEST_SUITE("inbound limits") {
   TEST_CASE("an error says which request it is about, if that had an id") {
     for (const auto& [id, told] : std::vector<std::pair<std::string, std::string>>{
              {"7", "7"},
+             {"-1.5", "-1.5E0"},
+             {"1e400", ""},  // more than the parser can hold
              {"\"a\"", "\"a\""},
              {'"' + std::string(64, 'x') + '"', '"' + std::string(64, 'x') + '"'},
              {'"' + std::string(65, 'x') + '"', ""},

@@ -1,0 +1,88 @@
+#pragma once
+
+// Where connections come in.
+
+#include "connection/deadline_queue.hpp"
+#include "connection/wake_slot.hpp"
+#include "http/server_core.hpp"
+#include "http/session.hpp"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace skein::detail {
+
+/// A descriptor that is kept to accept with when there is no other.
+class spare_descriptor {
+ public:
+  spare_descriptor() noexcept { open(); }
+  ~spare_descriptor() { close(); }
+  spare_descriptor(const spare_descriptor&) = delete;
+  spare_descriptor& operator=(const spare_descriptor&) = delete;
+  void open() noexcept;
+  /// Whether there was one.
+  bool close() noexcept;
+
+ private:
+  int descriptor_ = -1;
+};
+
+/// Accepts on one shard. Every shard has one, on a socket of its own with SO_REUSEPORT: the kernel spreads
+/// the connections.
+class listener : public std::enable_shared_from_this<listener> {
+ public:
+  /// Binds; throws `boost::system::system_error`.
+  listener(std::shared_ptr<server_core> server, std::shared_ptr<shard> where,
+           const asio::ip::tcp::endpoint& at);
+
+  [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+  void start();
+  /// Any thread.
+  void stop();
+
+ private:
+  class stop_order;
+
+  /// A pause of the accept loop, by the shard's own clock.
+  struct pause final : deadline_entry {
+    wake_slot over;
+    void on_deadline(time_point) override { over.wake(); }
+  };
+
+  static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self);
+  /// Accepts who has come during a pause; whether there may be more.
+  bool accept_waiting();
+  void serve(asio::ip::tcp::socket socket);
+
+  [[nodiscard]] bool is_full() const noexcept;
+  /// Who has had an answer and asks nothing more must not keep others out.
+  void make_room() noexcept;
+
+  [[nodiscard]] bool listens_to(const asio::ip::tcp::endpoint& peer) const;
+  /// Ends a connection that nobody listens to; nothing is kept for it.
+  void reset(int accepted) noexcept;
+  /// Lets the accept loop pause, unless it is about to, or there is no memory to end the pause.
+  void rest(std::chrono::milliseconds time) noexcept;
+
+  /// Not each time: it may last, and there are ten times a second.
+  void report(const error_code& ec);
+  /// Out of descriptors, who waits would wait in vain, and is told so with the one that is kept. False:
+  /// nobody waits, or it could not be kept.
+  bool turn_away();
+
+  std::shared_ptr<server_core> server_;
+  std::shared_ptr<shard> shard_;
+  asio::ip::tcp::acceptor acceptor_;
+  std::shared_ptr<idle_sessions> idle_ = std::make_shared<idle_sessions>();
+  spare_descriptor spare_;
+  time_point silent_until_ = time_point::min();
+  std::size_t sessions_ = 0;
+  pause rest_;
+};
+
+}  // namespace skein::detail
