@@ -243,17 +243,17 @@ FAR_PAST = ["--handshake-timeout", "5s"]
 FLOODS = {
     "slow-handshakes": (
         "500 handshakes of one byte a second",
-        [*FAR_PAST, "--handshakes-per-address", "0"],
+        FAR_PAST,
         lambda t: floods(500, lambda: trickles(t, request())),
     ),
     "slow-tls": (
         "500 TLS handshakes of one byte a second",
-        [*FAR_PAST, "--handshakes-per-address", "0"],
+        FAR_PAST,
         lambda t: floods(500, lambda: trickles(t, client_hello())),
     ),
     "places": (
-        "500 clients of one address trickle their handshakes, 10 of them may",
-        ["--handshakes-per-address", "10"],
+        "500 clients of one address trickle their handshakes, which leaves none of 100 places to others; 10 of them may",
+        ["--max-handshakes", "100", "--handshakes-per-address", "10"],
         lambda t: floods(500, lambda: trickles(t, request())),
     ),
     "handshakes": (
@@ -295,7 +295,7 @@ FLOODS = {
     ),
     "descriptors": (
         "500 clients want one of 64 descriptors",
-        ["--handshakes-per-address", "0", "--max-connections", "10000"],
+        ["--max-connections", "10000"],
         lambda t: floods(500, lambda: offends(t, b"", request())),
     ),
 }

@@ -79,9 +79,12 @@ struct client_limits {
   /// either counts as a refusal. Of a trusted proxy the requests to upgrade alone count, for whom it reports.
   rate handshakes{};
   std::size_t connections_per_address = 0;  ///< at once (IPv6: one /64); past it 429
-  /// Connections of one address (IPv6: one /64) that are still in TLS or HTTP. Past it a connection is closed
-  /// without a word: an answer would need the TLS handshake that is being saved. Trusted proxies are many
-  /// clients, and are not counted.
+  /// Connections of one address (IPv6: one /64) that are still in TLS or HTTP while others wait for a place
+  /// among `server_options::max_handshakes`. However many come at once from one address, all are served in turn;
+  /// but where no place is left, those past this number that have taken longer than half of the handshake
+  /// timeout, or 2 s, are closed without a word, the oldest first, and for the next ten seconds their address
+  /// gets no more than this. It is never more than half of all places. Trusted proxies are many clients, and
+  /// are not counted. Shards divide both numbers among them.
   std::size_t handshakes_per_address = 128;
   rate accepts{};  ///< requests to upgrade, from all addresses together; past it 503
 };
@@ -104,7 +107,9 @@ struct server_options {
   std::size_t max_header_fields = 100;      ///< past it 431. Not zero
   std::size_t max_handshakes =
       1024;  ///< connections in TLS or HTTP at once. Past it who waits longest for a further request is
-             ///< disconnected; if nobody does, accepting waits. Not zero
+             ///< disconnected; or else who has had an answer, or has more places than its address may, and
+             ///< takes too long (`client_limits::handshakes_per_address`). If nobody does, accepting waits.
+             ///< Not zero
   /// Requests that one connection may make; the last one's answer says that it is. Zero: any number.
   std::size_t max_requests = 100;
   /// Connections at once whose token is still to come in the first message; past it 503. They count among

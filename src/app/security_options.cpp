@@ -169,8 +169,8 @@ void add_limits(std::vector<option>& to) {
                      SKEIN_PLACE(server.clients.connections_per_address),
                      "Connections of one address at once; past it 429. 0: no limit."));
   to.push_back(count("handshakes-per-address", any_count, SKEIN_PLACE(server.clients.handshakes_per_address),
-                     "Connections of one address that are still in TLS or HTTP; past it they are closed. 0: "
-                     "no limit."));
+                     "Connections of one address that stay in TLS or HTTP while others wait; past it they are "
+                     "closed. 0: no limit."));
   to.push_back(a_rate("accept-rate", SKEIN_PLACE(server.clients.accepts),
                       "Requests to upgrade from all addresses together; past it 503."));
 }

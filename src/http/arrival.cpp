@@ -24,6 +24,7 @@ asio::awaitable<bool> read_proxy_header(http_stream& stream, session_deadline& d
   for (;;) {
     const auto old = got.size();
     got.resize(old + proxy_header_needs(got));
+    const auto mark = deadline.waits(got.empty() ? handshake::wait::first : handshake::wait::rest);
     const auto [ec, n] =
         co_await stream.socket().async_read_some(asio::buffer(got.data() + old, got.size() - old), token);
     got.resize(old + n);
@@ -51,7 +52,7 @@ asio::awaitable<bool> agree_on_tls(server_core& server, http_stream& stream, ses
   auto& counters = server.hub->tls;
   error_code error;
   {
-    const auto idle = deadline.idle();
+    const auto mark = deadline.waits(handshake::wait::first);
     error = co_await stream.handshake();
   }
   const auto& tls = *stream.tls();
@@ -82,11 +83,11 @@ asio::awaitable<bool> agree_on_tls(server_core& server, http_stream& stream, ses
 }
 
 /// Whether the peer's address may have one more connection in its handshake; a trusted proxy's always may.
-bool take_place(server_core& server, arrival& of) {
-  auto [place, has_place] = server.gate.take_handshake(of.peer.address());
-  if (!has_place) server.hub->count_refusal(refusal_reason::address_limit);
-  of.place = std::move(place);
-  return has_place;
+bool may_arrive(server_core& server, session_deadline& deadline, const asio::ip::address& from) {
+  if (contains(server.gate.proxies().networks, from)) return true;
+  const bool may = deadline.whose().comes_from(from, deadline.now());
+  if (!may) server.hub->count_refusal(refusal_reason::address_limit);
+  return may;
 }
 
 }  // namespace
@@ -96,7 +97,7 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
   std::optional<arrival> result{std::in_place};
   error_code ec;
   result->peer = stream.socket().remote_endpoint(ec);
-  if (!take_place(server, *result)) co_return std::nullopt;
+  if (!may_arrive(server, deadline, result->peer.address())) co_return std::nullopt;
   if (server.options.proxies.proxy_protocol) {
     bool known = contains(server.gate.proxies().networks, result->peer.address());
     if (known) known = co_await read_proxy_header(stream, deadline, *result);
@@ -108,7 +109,8 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
       server.hub->count_refusal(refusal_reason::rate);
       co_return std::nullopt;
     }
-    if (!take_place(server, *result)) co_return std::nullopt;  // of the client that the proxy reports
+    // Now for the client that the proxy reports.
+    if (!may_arrive(server, deadline, result->peer.address())) co_return std::nullopt;
   }
   result->how = server.gate.enter(result->peer.address(), deadline.now());
   if (stream.tls() != nullptr) {
@@ -121,7 +123,7 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
 asio::awaitable<void> linger(http_stream& stream, session_deadline& deadline) {
   stream.shutdown_send();
   deadline.start(std::chrono::seconds{1});
-  const auto idle = deadline.idle();
+  const auto mark = deadline.waits(handshake::wait::first);
   std::string ignored(4096, '\0');
   for (std::size_t total = 0; total < 256 * 1024 && !deadline.passed();) {
     const auto [ec, n] = co_await stream.socket().async_read_some(asio::buffer(ignored), token);

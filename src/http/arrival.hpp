@@ -17,7 +17,6 @@ namespace skein::detail {
 struct arrival {
   asio::ip::tcp::endpoint peer;                           ///< as the PROXY protocol has it, if that is spoken
   std::shared_ptr<const client_certificate> certificate;  ///< null: none
-  std::shared_ptr<void> place;                            ///< among the handshakes of its address
   entrance how = entrance::open;
 };
 

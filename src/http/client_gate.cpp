@@ -31,28 +31,10 @@ std::pair<refusal, refusal_reason> too_often(unsigned status, std::string_view t
   return {std::move(why), refusal_reason::rate};
 }
 
-std::pair<std::shared_ptr<void>, bool> take_from(const std::shared_ptr<address_places>& places,
-                                                 const boost::asio::ip::address& from) {
-  if (!places) return {nullptr, true};
-  auto place = places->take(from);
-  const bool taken = place != nullptr;
-  return {std::move(place), taken};
-}
-
 }  // namespace
 
 std::shared_ptr<void> address_places::take(const boost::asio::ip::address& from) {
-  // One subscriber is given a /64 of IPv6, and an address of IPv4.
-  key whose{};
-  const auto plain = unmapped(from);
-  if (plain.is_v4()) {
-    const auto bytes = plain.to_v4().to_bytes();
-    whose[10] = whose[11] = 0xff;
-    std::copy(bytes.begin(), bytes.end(), whose.begin() + 12);
-  } else {
-    const auto bytes = plain.to_v6().to_bytes();
-    std::copy_n(bytes.begin(), 8, whose.begin());
-  }
+  const auto whose = key_of(from);
   {
     const std::lock_guard lock{mutex_};
     auto& count = taken_[whose];
@@ -63,7 +45,7 @@ std::shared_ptr<void> address_places::take(const boost::asio::ip::address& from)
   return {this, [keep = shared_from_this(), whose](void*) { keep->give_back(whose); }};
 }
 
-void address_places::give_back(const key& from) noexcept {
+void address_places::give_back(const address_key& from) noexcept {
   const std::lock_guard lock{mutex_};
   const auto found = taken_.find(from);
   if (found != taken_.end() && --found->second == 0) taken_.erase(found);
@@ -86,8 +68,6 @@ client_gate::client_gate(const server_options& options) : limits_(options.client
   if (!limits_.handshakes.is_off()) handshakes_.emplace(limits_.handshakes);
   if (limits_.connections_per_address != 0)
     places_ = std::make_shared<address_places>(limits_.connections_per_address);
-  if (limits_.handshakes_per_address != 0)
-    handshaking_ = std::make_shared<address_places>(limits_.handshakes_per_address);
   // Offenders only: they need no more room.
   if (handshakes_ || places_ || !limits_.accepts.is_off()) refused_.emplace(rate{answered_refusals}, 8192);
   if (!limits_.user_messages.is_off()) users_ = std::make_shared<user_buckets>(limits_.user_messages);
@@ -128,12 +108,10 @@ std::optional<std::pair<refusal, refusal_reason>> client_gate::check_all(time_po
 }
 
 std::pair<std::shared_ptr<void>, bool> client_gate::take_place(const boost::asio::ip::address& from) {
-  return take_from(places_, from);
-}
-
-std::pair<std::shared_ptr<void>, bool> client_gate::take_handshake(const boost::asio::ip::address& from) {
-  if (contains(proxies_.networks, from)) return {nullptr, true};
-  return take_from(handshaking_, from);
+  if (!places_) return {nullptr, true};
+  auto place = places_->take(from);
+  const bool taken = place != nullptr;
+  return {std::move(place), taken};
 }
 
 std::pair<refusal, refusal_reason> client_gate::no_place() {

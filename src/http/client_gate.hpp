@@ -12,7 +12,6 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -33,12 +32,11 @@ class address_places : public std::enable_shared_from_this<address_places> {
   [[nodiscard]] std::size_t addresses() const;
 
  private:
-  using key = std::array<unsigned char, 16>;
-  void give_back(const key& from) noexcept;
+  void give_back(const address_key& from) noexcept;
 
   const std::size_t most_;
   mutable std::mutex mutex_;
-  std::map<key, std::size_t> taken_;
+  std::map<address_key, std::size_t> taken_;
 };
 
 /// How a connection begins, where its address may make so many handshakes.
@@ -73,8 +71,6 @@ class client_gate {
   /// A place among the address's connections: empty and true where there is no limit.
   [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_place(const boost::asio::ip::address& from);
   [[nodiscard]] static std::pair<refusal, refusal_reason> no_place();
-  /// The same among those of its connections that are still in TLS or HTTP.
-  [[nodiscard]] std::pair<std::shared_ptr<void>, bool> take_handshake(const boost::asio::ip::address& from);
 
   [[nodiscard]] const trusted_proxies& proxies() const noexcept { return proxies_; }
   /// What a route's connections have to keep to; empty if that is nothing.
@@ -87,7 +83,7 @@ class client_gate {
   skein::token_bucket accepts_;
   std::optional<keyed_buckets> handshakes_;
   std::optional<keyed_buckets> refused_;  // empty: nothing that would refuse an address
-  std::shared_ptr<address_places> places_, handshaking_;
+  std::shared_ptr<address_places> places_;
   std::shared_ptr<user_rate> users_;
 };
 

@@ -1,6 +1,6 @@
 #include "http/listener.hpp"
 
-#include "http/http_stream.hpp"
+#include "http/session.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -24,6 +24,19 @@ constexpr auto accept_pause = std::chrono::milliseconds{100};
 constexpr auto flood_pause = std::chrono::milliseconds{5};
 constexpr int accepts_at_once = 64;
 constexpr auto accept_report_interval = std::chrono::seconds{10};
+constexpr auto most_patience = std::chrono::seconds{2};
+
+/// What one of so many listeners has of the limits of all. However they are set, half of the places are not
+/// one address's while others wait.
+handshakes::limits share_of(const server_options& options, std::size_t listeners) {
+  handshakes::limits result;
+  const auto share = [listeners](std::size_t of) { return std::max<std::size_t>(1, of / listeners); };
+  result.most = share(options.max_handshakes);
+  if (const auto each = options.clients.handshakes_per_address; each != 0)
+    result.of_address = std::min(share(each), std::max<std::size_t>(1, result.most / 2));
+  result.patience = std::min<std::chrono::nanoseconds>(options.handshake_timeout / 2, most_patience);
+  return result;
+}
 
 }  // namespace
 
@@ -47,17 +60,18 @@ class listener::stop_order {
   stop_order& operator=(stop_order&&) = delete;
   ~stop_order() {
     if (!self_) return;
-    self_->idle_->room.abandon();
+    self_->handshakes_->room.abandon();
     self_->rest_.over.abandon();
   }
   void operator()() {
     const auto self = std::exchange(self_, nullptr);
     error_code ignored;
     self->acceptor_.close(ignored);
-    for (auto* const each : self->idle_->waiting) each->cancel();
+    self->handshakes_->stop();
     self->shard_->remove_deadline(self->rest_);
+    self->shard_->remove_deadline(self->look_);
     self->rest_.over.wake();
-    self->idle_->room.wake();
+    self->handshakes_->room.wake();
   }
 
  private:
@@ -65,7 +79,11 @@ class listener::stop_order {
 };
 
 listener::listener(std::shared_ptr<server_core> server, std::shared_ptr<shard> where, const tcp::endpoint& at)
-    : server_(std::move(server)), shard_(std::move(where)), acceptor_(shard_->executor()) {
+    : server_(std::move(server)),
+      shard_(std::move(where)),
+      acceptor_(shard_->executor()),
+      handshakes_(std::make_shared<handshakes>(share_of(server_->options, server_->hub->shard_count))),
+      look_(handshakes_->room) {
   const auto& options = server_->options;
   acceptor_.open(at.protocol());
   acceptor_.set_option(asio::socket_base::reuse_address{true});
@@ -103,9 +121,9 @@ asio::awaitable<void> listener::accept_loop(std::shared_ptr<listener> self) {
       }
       continue;
     }
-    if (self->is_full()) {
+    if (self->handshakes_->is_full()) {
       self->make_room();
-      co_await self->idle_->room.wait();
+      if (self->handshakes_->is_full()) co_await self->handshakes_->room.wait();
       continue;
     }
     auto [ec, socket] = co_await self->acceptor_.async_accept(peer, asio::as_tuple(asio::use_awaitable));
@@ -118,23 +136,23 @@ asio::awaitable<void> listener::accept_loop(std::shared_ptr<listener> self) {
       self->rest(accept_pause);
       continue;
     }
-    if (self->listens_to(peer)) {
-      self->serve(std::move(socket));
+    if (const auto why = self->refuses(peer)) {
+      self->reset(socket.release(ec), *why);
     } else {
-      self->reset(socket.release(ec));
+      self->serve(std::move(socket));
     }
   }
 }
 
 bool listener::accept_waiting() {
   for (int count = 0; count < accepts_at_once; ++count) {
-    if (is_full()) return false;
+    if (handshakes_->is_full()) return false;
     tcp::endpoint peer;
     auto size = static_cast<socklen_t>(peer.capacity());
     const int accepted = ::accept4(acceptor_.native_handle(), peer.data(), &size, SOCK_CLOEXEC);
     if (accepted < 0) return false;  // that was all, or the accept loop will see what is wrong
-    if (!listens_to(peer)) {
-      reset(accepted);
+    if (const auto why = refuses(peer)) {
+      reset(accepted, *why);
       continue;
     }
     tcp::socket socket{shard_->executor()};
@@ -149,21 +167,23 @@ bool listener::accept_waiting() {
   return true;
 }
 
-bool listener::is_full() const noexcept {
-  return sessions_ >= std::max<std::size_t>(1, server_->options.max_handshakes / server_->hub->shard_count);
-}
-
 void listener::make_room() noexcept {
-  const auto& idle = idle_->between_requests;
-  if (!idle.empty()) idle.front()->cancel();
+  const auto gone = handshakes_->make_room(shard_->now());
+  server_->hub->count_refusal(refusal_reason::address_limit, gone.past_address);
+  server_->hub->count_refusal(refusal_reason::timeout, gone.too_slow);
+  look_again();
 }
 
-bool listener::listens_to(const tcp::endpoint& peer) const {
-  return server_->gate.listens_to(peer.address(), shard_->now());
+std::optional<refusal_reason> listener::refuses(const tcp::endpoint& peer) noexcept {
+  const auto from = peer.address();
+  const auto now = shard_->now();
+  if (!server_->gate.listens_to(from, now)) return refusal_reason::rate;
+  if (!handshakes_->listens_to(from, now)) return refusal_reason::address_limit;
+  return std::nullopt;
 }
 
-void listener::reset(int accepted) noexcept {
-  server_->hub->count_refusal(refusal_reason::rate);
+void listener::reset(int accepted, refusal_reason why) noexcept {
+  server_->hub->count_refusal(why);
   rest(flood_pause);  // before the peer can know
   constexpr ::linger at_once{1, 0};
   ::setsockopt(accepted, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
@@ -175,6 +195,14 @@ void listener::rest(std::chrono::milliseconds time) noexcept {
     if (!rest_.is_set()) shard_->set_deadline(rest_, shard_->now() + time);
   } catch (const std::bad_alloc&) {
     shard_->remove_deadline(rest_);
+  }
+}
+
+void listener::look_again() noexcept {
+  try {
+    if (!look_.is_set()) shard_->set_deadline(look_, shard_->now() + handshakes::look_interval);
+  } catch (const std::bad_alloc&) {
+    shard_->remove_deadline(look_);
   }
 }
 
@@ -200,12 +228,11 @@ bool listener::turn_away() {
 void listener::serve(tcp::socket socket) {
   error_code ignored;
   socket.set_option(tcp::no_delay{true}, ignored);
-  ++sessions_;
-  asio::co_spawn(shard_->executor(), serve_http(server_, shard_, std::move(socket), idle_),
+  handshakes_->take_place();
+  asio::co_spawn(shard_->executor(), serve_http(server_, shard_, std::move(socket), handshakes_),
                  [self = shared_from_this()](const std::exception_ptr& error) {
                    if (error) self->shard_->problem("an HTTP session failed");
-                   --self->sessions_;
-                   self->idle_->room.wake();
+                   self->handshakes_->give_place_back();
                  });
 }
 

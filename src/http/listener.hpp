@@ -4,8 +4,8 @@
 
 #include "connection/deadline_queue.hpp"
 #include "connection/wake_slot.hpp"
+#include "http/handshakes.hpp"
 #include "http/server_core.hpp"
-#include "http/session.hpp"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace skein::detail {
 
@@ -54,20 +55,28 @@ class listener : public std::enable_shared_from_this<listener> {
     void on_deadline(time_point) override { over.wake(); }
   };
 
+  /// Who keeps others out is given a moment; then the accept loop looks again.
+  struct second_look final : deadline_entry {
+    explicit second_look(wake_slot& of) noexcept : room(of) {}
+    wake_slot& room;
+    void on_deadline(time_point) override { room.wake(); }
+  };
+
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self);
   /// Accepts who has come during a pause; whether there may be more.
   bool accept_waiting();
   void serve(asio::ip::tcp::socket socket);
 
-  [[nodiscard]] bool is_full() const noexcept;
-  /// Who has had an answer and asks nothing more must not keep others out.
+  /// Nobody may keep others out who has had an answer, or whose address has more places than it may.
   void make_room() noexcept;
-
-  [[nodiscard]] bool listens_to(const asio::ip::tcp::endpoint& peer) const;
+  /// Why this connection is not listened to; nothing if it is.
+  [[nodiscard]] std::optional<refusal_reason> refuses(const asio::ip::tcp::endpoint& peer) noexcept;
   /// Ends a connection that nobody listens to; nothing is kept for it.
-  void reset(int accepted) noexcept;
+  void reset(int accepted, refusal_reason why) noexcept;
   /// Lets the accept loop pause, unless it is about to, or there is no memory to end the pause.
   void rest(std::chrono::milliseconds time) noexcept;
+  /// The accept loop looks for room again after a moment, unless there is no memory for that.
+  void look_again() noexcept;
 
   /// Not each time: it may last, and there are ten times a second.
   void report(const error_code& ec);
@@ -78,11 +87,11 @@ class listener : public std::enable_shared_from_this<listener> {
   std::shared_ptr<server_core> server_;
   std::shared_ptr<shard> shard_;
   asio::ip::tcp::acceptor acceptor_;
-  std::shared_ptr<idle_sessions> idle_ = std::make_shared<idle_sessions>();
+  std::shared_ptr<handshakes> handshakes_;
   spare_descriptor spare_;
   time_point silent_until_ = time_point::min();
-  std::size_t sessions_ = 0;
   pause rest_;
+  second_look look_;
 };
 
 }  // namespace skein::detail

@@ -64,13 +64,14 @@ struct read_result {
 class session {
  public:
   session(std::shared_ptr<server_core> server, std::shared_ptr<shard> where, asio::ip::tcp::socket socket,
-          std::shared_ptr<idle_sessions> idle)
+          std::shared_ptr<handshakes> among)
       : server_(std::move(server)),
         shard_(std::move(where)),
         certificates_(server_->certificates()),
         stream_(std::move(socket), certificates_ ? certificates_->make_session(shard_->wall()) : nullptr),
-        idle_(std::move(idle)),
-        deadline_(*shard_, stream_, *idle_),
+        among_(std::move(among)),
+        handshake_(among_, stream_, shard_->now()),
+        deadline_(*shard_, stream_, handshake_),
         counted_(server_->hub->handshaking) {}
 
   asio::awaitable<void> run() {
@@ -82,7 +83,6 @@ class session {
       remote_ = describe(arrived->peer);
       client_ = peer_;
       certificate_ = arrived->certificate;
-      place_ = std::move(arrived->place);
       entrance_ = arrived->how;
       noted_ = entrance_ == entrance::unpaid;
       co_await serve();
@@ -93,7 +93,10 @@ class session {
  private:
   asio::awaitable<void> serve() {
     for (bool first = true;; first = false) {
-      if (!first) deadline_.start(server_->options.handshake_timeout);
+      if (!first) {
+        deadline_.start(server_->options.handshake_timeout);
+        handshake_.has_an_answer();
+      }
       auto got = co_await read_request(first);
       if (got.what == read_result::kind::gone) break;
       if (got.what == read_result::kind::refused) {
@@ -157,11 +160,13 @@ class session {
   asio::awaitable<error_code> read_more(bool first) {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    const auto idle =
-        old == 0 ? deadline_.idle(!first) : idle_mark{};  // a request that has begun is answered
+    const bool next = old == 0 && !first;
+    const auto mark = deadline_.waits(old != 0 ? handshake::wait::rest
+                                      : first  ? handshake::wait::first
+                                               : handshake::wait::next_request);
     // It may be what an accept loop waits for that has no room.
-    if (old == 0 && !first && idle_->room.waiting())
-      asio::post(shard_->executor(), [among = idle_] { among->room.wake(); });
+    if (next && among_->room.waiting())
+      asio::post(shard_->executor(), [among = among_] { among->room.wake(); });
     const auto room = std::span{input_}.subspan(old);
     const auto [error, n] = co_await stream_.read_some(room);
     input_.resize(old + n);
@@ -325,7 +330,6 @@ class session {
       co_return co_await send(to_response(std::move(checked->first)), form);
     }
     deadline_.stop();
-    place_.reset();  // before the peer can know
     parts.ticket = std::move(ticket);
     parts.runs = route.runs;
     if (first_message) {
@@ -403,14 +407,14 @@ class session {
   std::shared_ptr<shard> shard_;
   std::shared_ptr<const tls_context> certificates_;  // null: no TLS
   http_stream stream_;
-  std::shared_ptr<idle_sessions> idle_;
+  std::shared_ptr<handshakes> among_;
+  handshake handshake_;
   session_deadline deadline_;
   handshake_count counted_;
   asio::ip::address peer_;    // as the PROXY protocol has it, if that is spoken
   std::string remote_;        // the same, with its port
   asio::ip::address client_;  // of the last request, as the proxies report it
   std::shared_ptr<const client_certificate> certificate_;
-  std::shared_ptr<void> place_;  // among the handshakes of its address
   entrance entrance_ = entrance::open;
   std::string why_;     // what is wrong with the token of the last request, for the log
   bool noted_ = false;  // one refusal has been counted against the peer in advance
@@ -422,8 +426,8 @@ class session {
 }  // namespace
 
 asio::awaitable<void> serve_http(std::shared_ptr<server_core> server, std::shared_ptr<shard> where,
-                                 asio::ip::tcp::socket socket, std::shared_ptr<idle_sessions> idle) {
-  session one{std::move(server), std::move(where), std::move(socket), std::move(idle)};
+                                 asio::ip::tcp::socket socket, std::shared_ptr<handshakes> among) {
+  session one{std::move(server), std::move(where), std::move(socket), std::move(among)};
   co_await one.run();
 }
 

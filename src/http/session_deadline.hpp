@@ -1,46 +1,36 @@
 #pragma once
 
-// What may end an HTTP session while it waits: the time, and a server that stops.
+// What may end an HTTP session while it waits: the time, others that wait for its place, and a server that
+// stops.
 
+#include "http/handshakes.hpp"
 #include "http/http_stream.hpp"
-#include "http/session.hpp"
+#include "http/server_core.hpp"
 
 #include <boost/asio/cancellation_signal.hpp>
 
 #include <chrono>
-#include <utility>
 
 namespace skein::detail {
 
-/// While it lives, a server that stops ends what the stream waits for.
-class idle_mark {
+/// While it lives, the session waits for its peer.
+class wait_mark {
  public:
-  idle_mark() noexcept = default;
-  idle_mark(idle_sessions& among, http_stream& stream, bool between_requests)
-      : among_(&among), stream_(&stream), between_requests_(between_requests) {
-    among.waiting.insert(&stream);
-    if (between_requests) among.between_requests.push_back(&stream);
-  }
-  ~idle_mark() {
-    if (among_ == nullptr) return;
-    among_->waiting.erase(stream_);
-    if (between_requests_) among_->between_requests.remove(stream_);
-  }
-  idle_mark(const idle_mark&) = delete;
-  idle_mark& operator=(const idle_mark&) = delete;
+  wait_mark(handshake& whose, handshake::wait for_what) : whose_(whose) { whose_.begins_to_wait(for_what); }
+  ~wait_mark() { whose_.ends_waiting(); }
+  wait_mark(const wait_mark&) = delete;
+  wait_mark& operator=(const wait_mark&) = delete;
 
  private:
-  idle_sessions* among_ = nullptr;
-  http_stream* stream_ = nullptr;
-  bool between_requests_ = false;
+  handshake& whose_;
 };
 
 /// What reading a request may take in all, and what writing an answer may: set once for each and not again,
 /// whatever arrives meanwhile.
 class session_deadline final : public deadline_entry {
  public:
-  session_deadline(shard& where, http_stream& stream, idle_sessions& idle) noexcept
-      : where_(where), stream_(stream), idle_(idle) {}
+  session_deadline(shard& where, http_stream& stream, handshake& whose) noexcept
+      : where_(where), stream_(stream), whose_(whose) {}
   void start(std::chrono::nanoseconds limit) {
     passed_ = false;
     stream_.allow();
@@ -51,7 +41,10 @@ class session_deadline final : public deadline_entry {
   [[nodiscard]] time_point now() const noexcept { return where_.now(); }
   /// The time of day, by the clock that the deadline is counted with.
   [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept { return where_.wall(); }
-  [[nodiscard]] idle_mark idle(bool between_requests = false) { return {idle_, stream_, between_requests}; }
+  /// Until the mark goes, others that wait for a place, or a server that stops, may end what the stream waits
+  /// for.
+  [[nodiscard]] wait_mark waits(handshake::wait for_what) { return {whose_, for_what}; }
+  [[nodiscard]] handshake& whose() noexcept { return whose_; }
   [[nodiscard]] asio::cancellation_slot slot() noexcept { return signal_.slot(); }
   void on_deadline(time_point) override {
     passed_ = true;
@@ -62,7 +55,7 @@ class session_deadline final : public deadline_entry {
  private:
   shard& where_;
   http_stream& stream_;
-  idle_sessions& idle_;
+  handshake& whose_;
   asio::cancellation_signal signal_;
   bool passed_ = false;
 };

@@ -51,8 +51,8 @@ struct hub_shared {
 
   /// A place among `max_connections`, or none.
   [[nodiscard]] admission_ticket admit() noexcept;
-  void count_refusal(refusal_reason reason) noexcept {
-    refused[static_cast<std::size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
+  void count_refusal(refusal_reason reason, std::size_t times = 1) noexcept {
+    refused[static_cast<std::size_t>(reason)].fetch_add(times, std::memory_order_relaxed);
   }
 
   void problem(std::string_view line) const noexcept;

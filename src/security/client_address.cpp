@@ -271,6 +271,20 @@ ip::address unmapped(const ip::address& address) noexcept {
   return ip::address_v4{last};
 }
 
+address_key key_of(const ip::address& address) noexcept {
+  address_key key{};
+  const auto plain = unmapped(address);
+  if (plain.is_v4()) {
+    const auto bytes = plain.to_v4().to_bytes();
+    key[10] = key[11] = 0xff;
+    std::copy(bytes.begin(), bytes.end(), key.begin() + 12);
+  } else {
+    const auto bytes = plain.to_v6().to_bytes();
+    std::copy_n(bytes.begin(), 8, key.begin());
+  }
+  return key;
+}
+
 std::optional<ip::address> parse_address(std::string_view text) noexcept {
   // Anything else would end the C string too early, or name a zone.
   constexpr std::string_view letters = "0123456789abcdefABCDEF:.";

@@ -20,6 +20,11 @@ namespace skein::detail {
 /// An IPv4-mapped IPv6 address as the IPv4 address it stands for; every other as it is.
 [[nodiscard]] boost::asio::ip::address unmapped(const boost::asio::ip::address& address) noexcept;
 
+/// What an address counts as where clients are counted: itself, or its /64 of IPv6, because that is what one
+/// subscriber is given. Mapped ones are unmapped.
+using address_key = std::array<unsigned char, 16>;
+[[nodiscard]] address_key key_of(const boost::asio::ip::address& address) noexcept;
+
 /// An address as it is written in a header: IPv4 in four decimal numbers, or IPv6 without brackets and zone.
 /// Mapped ones are unmapped.
 [[nodiscard]] std::optional<boost::asio::ip::address> parse_address(std::string_view text) noexcept;

@@ -203,7 +203,7 @@ class client {
     own_ = ends[0];
     auto where = dynamic_cast<detail::hub&>(*of.in.hub).shards().front();
     asio::ip::tcp::socket socket{where->executor(), asio::ip::tcp::v4(), ends[1]};
-    asio::co_spawn(where->executor(), detail::serve_http(of.core, where, std::move(socket), idle_),
+    asio::co_spawn(where->executor(), detail::serve_http(of.core, where, std::move(socket), handshakes_),
                    [done = done_](const std::exception_ptr& error) {
                      fuzz::require(!error, "a session has thrown");
                      *done = true;
@@ -251,14 +251,14 @@ class client {
     service_.in.end_within(60s);
     if (silent) receive();
     if (silent) answers_.finish();
-    fuzz::require(idle_->waiting.empty() && idle_->between_requests.empty(),
-                  "a session that has ended is idle");
+    fuzz::require(handshakes_->empty(), "a session that has ended is idle");
     fuzz::require(service_.in.hub->stats().handshaking == 0, "a handshake is still counted");
   }
 
  private:
   service& service_;
-  std::shared_ptr<detail::idle_sessions> idle_ = std::make_shared<detail::idle_sessions>();
+  std::shared_ptr<detail::handshakes> handshakes_ =
+      std::make_shared<detail::handshakes>(detail::handshakes::limits{});
   std::shared_ptr<bool> done_ = std::make_shared<bool>(false);
   int own_ = -1;
   answers answers_;

@@ -126,23 +126,31 @@ TEST_SUITE("abuse") {
     CHECK(others.is_well());
   }
 
-  TEST_CASE("handshakes of one address that stay: one below, at, and one above") {
-    const target one{[](auto&, skein::server_options& where) { where.clients.handshakes_per_address = 20; }};
+  TEST_CASE("handshakes of one address that stay, while others wait") {
+    const target one{[](skein::manager_options& how, skein::server_options& where) {
+      how.shards = 1;
+      where.max_handshakes = 60;
+      where.clients.handshakes_per_address = 20;
+    }};
     crowd others{one.port()};
     std::vector<std::unique_ptr<raw_client>> held;
-    for (std::size_t i = 1; i <= 20; ++i) {
+    for (int i = 0; i < 60; ++i) {
       held.push_back(one.stranger());
       held.back()->send("GET");
     }
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 20; }));
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 60; }));
     CHECK(one.refused(refusal_reason::address_limit) == 0);
-    const auto above = one.stranger();
-    CHECK(above->read_to_end() != stream_end::open);
-    CHECK(one.refused(refusal_reason::address_limit) == 1);
+    raw_client waits{one.port()};
+    waits.send(upgrade_request("/echo"));
+    one.time->advance(2s);
+    CHECK(waits.read_answer().status == 101);
+    CHECK(one.refused(refusal_reason::address_limit) == 40);
+    CHECK(one.stranger()->read_to_end() != stream_end::open);
+    CHECK(one.refused(refusal_reason::address_limit) == 41);
     CHECK(others.is_well());
     // Those within the bound may still finish.
-    held.front()->send(upgrade_request("/echo").substr(3));
-    CHECK(held.front()->read_answer().status == 101);
+    held.back()->send(upgrade_request("/echo").substr(3));
+    CHECK(held.back()->read_answer().status == 101);
   }
 
   TEST_CASE("handshakes a second of one address: one below, at, and one above") {

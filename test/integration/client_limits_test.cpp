@@ -13,11 +13,14 @@
 
 namespace asio = boost::asio;
 using namespace skein::test;
+using namespace std::chrono_literals;
 using namespace std::string_literals;
 using skein::rate;
 using skein::refusal_reason;
 
 namespace {
+
+constexpr std::uint32_t address_a = 0x7f000002, address_b = 0x7f000101;  // 127.0.0.2, 127.0.1.1
 
 // A server whose clock the test turns.
 struct timed_server {
@@ -347,84 +350,189 @@ TEST_SUITE("client limits") {
     CHECK(from(f, "192.0.2.1").status == 101);
   }
 
-  TEST_CASE("an address may have so many connections that have not been upgraded yet") {
+  TEST_CASE("however many come at once from one address, all of them are served") {
     skein::client_limits limits;
     limits.handshakes_per_address = 2;
-    test_server one{quiet_options(), with_clients(limits)};
-    raw_client a{one.port()}, b{one.port()};
-    a.send("GET");
-    b.send("GET");
-    REQUIRE(eventually([&] { return one.stats().handshaking == 2; }));
-    raw_client c{one.port()};
-    CHECK_FALSE(c.read_frame());
-    CHECK(c.end() != stream_end::open);
-    CHECK(refused(one, refusal_reason::address_limit) == 1);
-    // A place comes back with the answer, or the end.
-    a.send(upgrade_request("/echo").substr(3));
-    CHECK(a.read_answer().status == 101);
-    REQUIRE(eventually([&] { return one.stats().handshaking == 1; }));
-    CHECK(status_of(one, {}) == 101);
-    b.reset();
-    REQUIRE(eventually([&] { return one.stats().handshaking == 0; }));
-    CHECK(status_of(one, {}) == 101);
+    auto where = with_clients(limits);
+    where.max_handshakes = 8;
+    timed_server one{where, {}, 1};
+    std::vector<std::unique_ptr<raw_client>> storm;
+    for (int i = 0; i < 40; ++i) storm.push_back(std::make_unique<raw_client>(one.server.port()));
+    for (const auto& each : storm) CHECK(each->open("/echo").status == 101);
+    CHECK(refused(one.server, refusal_reason::address_limit) == 0);
+  }
+
+  TEST_CASE("who keeps others out is held to its number of handshakes: one below, at, and one above") {
+    for (const std::size_t held : {2U, 3U, 4U}) {
+      CAPTURE(held);
+      skein::client_limits limits;
+      limits.handshakes_per_address = 3;
+      auto where = with_clients(limits);
+      where.max_handshakes = 8;
+      timed_server one{where, {}, 1};
+      std::vector<std::unique_ptr<raw_client>> slow;
+      const auto comes = [&](std::uint32_t from) {
+        slow.push_back(std::make_unique<raw_client>(one.server.port(), 0, from));
+        slow.back()->send("GET");
+        return eventually([&] { return one.server.stats().handshaking == slow.size(); });
+      };
+      while (slow.size() < held) REQUIRE(comes(address_a));
+      while (slow.size() < 8) REQUIRE(comes(address_a + 1 + static_cast<std::uint32_t>(slow.size())));
+      raw_client other{one.server.port(), 0, address_b};
+      other.send(upgrade_request("/echo"));
+      one.time->advance(1'999ms);
+      CHECK_FALSE(other.readable_within(50ms));
+      one.time->advance(101ms);
+      if (held > 3) {
+        CHECK(other.read_answer().status == 101);
+        CHECK(slow.front()->read_to_end() != stream_end::open);  // the oldest
+      } else {
+        CHECK_FALSE(other.readable_within(50ms));
+      }
+      CHECK(refused(one.server, refusal_reason::address_limit) == (held > 3 ? 1 : 0));
+      // All the others may finish.
+      for (std::size_t i = held > 3 ? 1 : 0; i < slow.size(); ++i) {
+        slow[i]->send(upgrade_request("/echo").substr(3));
+        CHECK(slow[i]->read_answer().status == 101);
+      }
+      if (held <= 3) CHECK(other.read_answer().status == 101);
+    }
+  }
+
+  TEST_CASE("an address that kept others out has no more than its number for ten seconds") {
+    skein::client_limits limits;
+    limits.handshakes_per_address = 1;
+    auto where = with_clients(limits);
+    where.max_handshakes = 4;
+    where.handshake_timeout = 60s;
+    timed_server one{where, {}, 1};
+    std::vector<std::unique_ptr<raw_client>> slow;
+    const auto comes = [&] {
+      slow.push_back(std::make_unique<raw_client>(one.server.port()));
+      slow.back()->send("GET");
+    };
+    for (int i = 0; i < 4; ++i) comes();
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
+    raw_client other{one.server.port(), 0, address_b};
+    other.send(upgrade_request("/echo"));
+    one.time->advance(2s);
+    CHECK(other.read_answer().status == 101);
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 1; }));
+    CHECK(refused(one.server, refusal_reason::address_limit) == 3);
+    CHECK(status_or_reset(one.server) == 0);
+    CHECK(refused(one.server, refusal_reason::address_limit) == 4);
+    one.time->advance(5ms);  // who is reset is reset in batches
+    slow.back()->send(upgrade_request("/echo").substr(3));
+    CHECK(slow.back()->read_answer().status == 101);
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 0; }));
+    CHECK(status_of(one.server, {}) == 101);  // below its number
+    comes();
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 1; }));
+    one.time->advance(9'994ms);
+    CHECK(status_or_reset(one.server) == 0);  // and from now on ten seconds again
+    one.time->advance(10s);
+    CHECK(status_of(one.server, {}) == 101);
+    CHECK(refused(one.server, refusal_reason::address_limit) == 5);
   }
 
   TEST_CASE("one address cannot lock out the others, if nothing else is said") {
-    test_server one{quiet_options()};
+    skein::server_options where;
+    where.max_handshakes = 64;
+    timed_server one{where};  // two shards with half of that each
     std::vector<std::unique_ptr<raw_client>> crowd;
-    const auto comes = [&] { crowd.push_back(std::make_unique<raw_client>(one.port())); };
-    for (int i = 0; i < 128; ++i) comes();
-    REQUIRE(eventually([&] { return one.stats().handshaking == 128; }));
-    CHECK(refused(one, refusal_reason::address_limit) == 0);
-    comes();
-    CHECK(crowd.back()->read_to_end() != stream_end::open);
-    CHECK(refused(one, refusal_reason::address_limit) == 1);
-    raw_client other{one.port(), 0, 0x7f000002};
-    CHECK(other.open("/echo").status == 101);
+    for (int i = 0; i < 128; ++i) crowd.push_back(std::make_unique<raw_client>(one.server.port()));
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 64; }));
+    std::vector<std::unique_ptr<raw_client>> others;
+    for (int i = 0; i < 4; ++i) {
+      others.push_back(std::make_unique<raw_client>(one.server.port(), 0, address_b));
+      others.back()->send(upgrade_request("/echo"));
+    }
+    one.time->advance(2s);
+    // Those of the crowd that still come are reset in batches.
+    for (const auto& each : others) {
+      CHECK(eventually([&] {
+        one.time->advance(5ms);
+        return each->readable_within(1ms);
+      }));
+      CHECK(each->read_answer().status == 101);
+    }
+    CHECK(refused(one.server, refusal_reason::address_limit) >= 32);
+    CHECK(one.server.stats().handshaking <= 32);
+  }
+
+  TEST_CASE("who has had an answer and takes its time with the next request makes room") {
+    skein::server_options where;
+    where.max_handshakes = 2;
+    timed_server one{where, {}, 1};
+    raw_client slow{one.server.port()}, first{one.server.port(), 0, address_b};
+    slow.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nGET");
+    CHECK(slow.read_answer().status == 404);
+    first.send("GET");
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 2; }));
+    raw_client other{one.server.port()};
+    other.send(upgrade_request("/echo"));
+    CHECK_FALSE(other.readable_within(50ms));
+    one.time->advance(2s);
+    CHECK(other.read_answer().status == 101);
+    CHECK(slow.read_to_end() != stream_end::open);
+    CHECK(refused(one.server, refusal_reason::timeout) == 1);
+    first.send(upgrade_request("/echo").substr(3));
+    CHECK(first.read_answer().status == 101);
   }
 
   TEST_CASE("a trusted proxy is many clients, and may be in as many handshakes as it likes") {
     skein::client_limits limits;
     limits.handshakes_per_address = 1;
     auto where = with_clients(limits);
+    where.max_handshakes = 4;
     where.proxies.trusted = {"127.0.0.1"};
-    test_server one{quiet_options(), where};
-    raw_client a{one.port()}, b{one.port()};
-    a.send("GET");
-    b.send("GET");
-    REQUIRE(eventually([&] { return one.stats().handshaking == 2; }));
-    CHECK(status_of(one, {}) == 101);
+    timed_server one{where, {}, 1};
+    std::vector<std::unique_ptr<raw_client>> slow;
+    for (int i = 0; i < 5; ++i) {
+      slow.push_back(std::make_unique<raw_client>(one.server.port()));
+      slow.back()->send("GET");
+    }
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
+    one.time->advance(4'999ms);
+    for (const auto& each : slow) {
+      each->send(upgrade_request("/echo").substr(3));
+      CHECK(each->read_answer().status == 101);
+    }
   }
 
   TEST_CASE("behind a proxy that says who comes, each of those may be in so many handshakes") {
     skein::client_limits limits;
     limits.handshakes_per_address = 1;
     auto where = with_clients(limits);
+    where.max_handshakes = 4;
     where.proxies.trusted = {"127.0.0.1"};
     where.proxies.proxy_protocol = true;
-    auto single = quiet_options();
-    single.shards = 1;  // so that who comes first is seen first
-    test_server one{single, where};
-    const auto comes = [&](const std::string& client) {
-      raw_client made{one.port()};
-      made.send("PROXY TCP4 " + client + " 192.0.2.200 56324 443\r\nGET");
-      return made;
+    timed_server one{where, {}, 1};
+    std::vector<std::unique_ptr<raw_client>> made;
+    const auto comes = [&](const std::string& client) -> raw_client& {
+      made.push_back(std::make_unique<raw_client>(one.server.port()));
+      made.back()->send("PROXY TCP4 " + client + " 192.0.2.200 56324 443\r\nGET");
+      return *made.back();
     };
-    auto a = comes("192.0.2.1");
-    auto b = comes("192.0.2.2");
-    auto c = comes("192.0.2.1");
-    CHECK_FALSE(c.read_frame());
-    CHECK(c.end() != stream_end::open);
-    CHECK(refused(one, refusal_reason::address_limit) == 1);
-    CHECK(one.stats().handshaking == 2);
-    for (auto* const each : {&a, &b}) {
-      each->send(upgrade_request("/echo").substr(3));
-      CHECK(each->read_answer().status == 101);
-    }
-    // The place has come back with the upgrade.
-    auto d = comes("192.0.2.1");
-    d.send(upgrade_request("/echo").substr(3));
-    CHECK(d.read_answer().status == 101);
+    const auto finishes = [](raw_client& client) {
+      client.send(upgrade_request("/echo").substr(3));
+      CHECK(client.read_answer().status == 101);
+    };
+    auto& a = comes("192.0.2.1");
+    auto& b = comes("192.0.2.1");
+    auto& c = comes("192.0.2.2");
+    auto& d = comes("192.0.2.3");
+    REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
+    auto& e = comes("192.0.2.4");
+    one.time->advance(2s);
+    finishes(e);
+    CHECK(a.read_to_end() != stream_end::open);
+    CHECK(refused(one.server, refusal_reason::address_limit) == 1);
+    auto& again = comes("192.0.2.1");
+    CHECK(again.read_to_end() != stream_end::open);
+    CHECK(refused(one.server, refusal_reason::address_limit) == 2);
+    for (auto* const each : {&b, &c, &d}) finishes(*each);
+    finishes(comes("192.0.2.1"));
   }
 
   TEST_CASE("of IPv6 a whole /64 counts as one address") {

@@ -523,6 +523,7 @@ TEST_SUITE("TLS handshake") {
     manager.shards = 1;
     auto options = made.server_options();
     options.max_handshakes = 2;
+    options.clients.handshakes_per_address = 0;
     options.handshake_timeout = 400ms;
     test_server server{manager, options};
     const raw_client first{server.port()};
