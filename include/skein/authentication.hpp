@@ -53,6 +53,12 @@ struct jwks_endpoint {
   std::chrono::nanoseconds max_age = std::chrono::minutes{10};
 };
 
+/// Whom a token is about.
+enum class token_user : std::uint8_t {
+  subject,             ///< its `sub`
+  issuer_and_subject,  ///< its `iss`, a space, and its `sub`: where several issuers name users of their own
+};
+
 struct token_options {
   std::vector<jwt_key> keys{};  ///< beside those of `jwks`, until `replace_keys`
   jwks_endpoint jwks{};
@@ -61,7 +67,8 @@ struct token_options {
   std::chrono::seconds grace{25};  ///< from a token's expiry to its connection's end; not negative
   /// To come with the first message; past it 4001. Not zero.
   std::chrono::nanoseconds first_message_timeout = std::chrono::seconds{10};
-  /// Empty: the user is the token's subject, the claims are all of the payload. `expires` is set afterwards.
+  token_user user = token_user::subject;  ///< unless there is a `to_identity`
+  /// Empty: the user is what `user` says, the claims are all of the payload. `expires` is set afterwards.
   std::function<identity(const jwt_claims&)> to_identity{};
   std::shared_ptr<clock> time{};  ///< empty: the machine's
   /// Called when keys could not be fetched, or some were skipped. Any thread.
@@ -70,8 +77,8 @@ struct token_options {
 
 enum class token_status : std::uint8_t {
   good = 1,
-  refused,           ///< `why` says for what reason
-  other_user,        ///< the token is good, but somebody else's
+  refused,     ///< `why` says for what reason
+  other_user,  ///< the token is good, but somebody else's, or another issuer's, or the user has no token
   keys_unavailable,  ///< the JWK set has never been fetched
   closed,            ///< the connection is not open any more
 };
@@ -129,8 +136,8 @@ class token_authenticator {
   [[nodiscard]] asio::awaitable<token_answer> refresh(connection& who, std::string token);
 
   /// Fetches the JWK set, if there is one, whatever `jwks_endpoint::pause` says; a fetch that is under way is
-  /// followed by another. A server does this when it starts. Completes when the keys are there, or, with false,
-  /// when they could not be had and are as they were. Cancellation: terminal; a fetch goes on.
+  /// followed by another. A server does this when it starts. Completes when the keys are there, or, with
+  /// false, when they could not be had and are as they were. Cancellation: terminal; a fetch goes on.
   [[nodiscard]] asio::awaitable<bool> load_keys();
 
   /// From now on these are the keys beside those of the JWK set that is fetched, in the place of

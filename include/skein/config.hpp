@@ -56,6 +56,7 @@ struct token_config {
   std::string jwks_ca_file;            ///< empty: the system's certificates
   std::vector<std::string> issuers;
   std::vector<std::string> audiences;
+  token_user user = token_user::subject;
   token_places places;
   std::chrono::seconds clock_skew{30};
   std::chrono::seconds grace{25};

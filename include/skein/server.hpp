@@ -80,11 +80,11 @@ struct client_limits {
   rate handshakes{};
   std::size_t connections_per_address = 0;  ///< at once (IPv6: one /64); past it 429
   /// Connections of one address (IPv6: one /64) that are still in TLS or HTTP while others wait for a place
-  /// among `server_options::max_handshakes`. However many come at once from one address, all are served in turn;
-  /// but where no place is left, those past this number that have taken longer than half of the handshake
-  /// timeout, or 2 s, are closed without a word, the oldest first, and for the next ten seconds their address
-  /// gets no more than this. It is never more than half of all places. Trusted proxies are many clients, and
-  /// are not counted. Shards divide both numbers among them.
+  /// among `server_options::max_handshakes`. However many come at once from one address, all are served in
+  /// turn; but where no place is left, those past this number that have taken longer than half of the
+  /// handshake timeout, or 2 s, are closed without a word, the oldest first, and for the next ten seconds
+  /// their address gets no more than this. It is never more than half of all places. Trusted proxies are many
+  /// clients, and are not counted. Shards divide both numbers among them.
   std::size_t handshakes_per_address = 128;
   rate accepts{};  ///< requests to upgrade, from all addresses together; past it 503
 };
@@ -178,9 +178,10 @@ class server {
   /// changed. Does nothing without TLS. From any thread; it blocks while it reads.
   void reload_certificates();
 
-  /// Fetches the JWK set of `server_options::tokens` now, if there is one, as `token_authenticator::load_keys`
-  /// does. `done`, if given, is told what that completes with, on a thread of the manager, unless the manager ends
-  /// first. Does nothing without tokens. Not before the start. From any thread.
+  /// Fetches the JWK set of `server_options::tokens` now, if there is one, as
+  /// `token_authenticator::load_keys` does. `done`, if given, is told what that completes with, on a thread
+  /// of the manager, unless the manager ends first. Does nothing without tokens. Not before the start. From
+  /// any thread.
   void reload_keys(std::function<void(bool)> done = {});
 
   /// The port that is listened on, once started.

@@ -38,6 +38,9 @@ void take_over(config& into, const values_by_key& values) {
     if (found == values.end()) continue;
     const auto& [source, texts] = found->second;
     const std::string prefix = what.key + ", from " + source + ": ";
+    // An empty list would switch off what another source has switched on.
+    if (texts.empty())
+      throw configuration_error(prefix + "'' is not allowed; allowed: " + what.allowed + what.hint);
     if (!what.repeatable && texts.size() != 1) throw configuration_error(prefix + "given more than once");
     if (what.set(into, texts)) continue;
     config scratch;
@@ -46,6 +49,15 @@ void take_over(config& into, const values_by_key& values) {
     throw configuration_error(prefix + in_quotes(wrong == texts.end() ? texts.front() : *wrong) +
                               " is not allowed; allowed: " + what.allowed + what.hint);
   }
+}
+
+void require_default(const config& loaded, std::string_view key, const config& defaults,
+                     std::string_view without) {
+  const auto what = std::ranges::find(app::options(), key, &option::key);
+  const auto value = what->show(loaded);
+  if (value == what->show(defaults)) return;
+  throw configuration_error(what->key + ": " + in_quotes(value) + " is of no use without " +
+                            std::string{without});
 }
 
 /// What one option asks of another.
@@ -58,6 +70,33 @@ void require_agreement(const config& loaded) {
   if (!tls.client_ca_file.empty() && tls.certificate_files.empty())
     throw configuration_error("tls-client-ca: " + in_quotes(tls.client_ca_file) +
                               " is of no use without a tls-certificate");
+  const config defaults;
+  if (!loaded.tokens.any()) {
+    for (const auto key : {"jwt-issuer", "jwt-audience", "jwt-require-nbf", "jwt-one-time", "token-cookie",
+                           "token-query", "token-first-message"})
+      require_default(loaded, key, defaults, "keys: jwt-key, jwt-secret-file or jwks");
+  }
+  if (loaded.server.clients.messages.is_off())
+    require_default(loaded, "message-burst", defaults, "a message-rate");
+  if (loaded.server.proxies.trusted.empty())
+    require_default(loaded, "forwarded-header", defaults, "a trusted-proxy");
+}
+
+/// What is allowed, and seldom meant.
+void warn_of_doors(config& loaded) {
+  const auto& trusted = loaded.server.proxies.trusted;
+  for (const auto& network : trusted) {
+    if (network.ends_with("/0"))
+      loaded.warnings.push_back("trusted-proxy " + network +
+                                ": every client is believed when it says where it comes from");
+  }
+  const auto& allowed = loaded.server.origin.allowed;
+  if (!loaded.tokens.places.cookie.empty() &&
+      std::ranges::all_of(allowed, [](const std::string& one) { return one == "*"; }))
+    loaded.warnings.push_back("token-cookie: no cookie is accepted, because no allowed-origin is named");
+  if (loaded.tokens.issuers.size() > 1 && loaded.tokens.user == token_user::subject)
+    loaded.warnings.push_back(
+        "jwt-user is sub, with several issuers: what one of them calls alice is the other's alice");
 }
 
 std::vector<std::string> split(std::string_view list) {
@@ -171,6 +210,7 @@ config config::from_environment() {
   config result;
   take_over(result, read_environment(result.warnings));
   require_agreement(result);
+  warn_of_doors(result);
   return result;
 }
 
@@ -181,6 +221,7 @@ config config::load(int argc, const char* const* argv) {
   take_over(result, read_environment(result.warnings));
   take_over(result, from_flags.values);
   require_agreement(result);
+  warn_of_doors(result);
   return result;
 }
 

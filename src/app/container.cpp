@@ -18,7 +18,8 @@ void describe(const message_store& store, health_report& report) {
     report.reasons.push_back("the message store is not available: " + health.problem);
   }
   if (!health.moved_aside.empty())
-    report.reasons.push_back("the message store was damaged, began anew, and is now " + health.moved_aside);
+    report.reasons.push_back(
+        "the message store was damaged and began anew; the log says where the old one is");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 namespace skein::app {
@@ -25,6 +26,15 @@ spdlog::level::level_enum spdlog_level(log_level level) {
   return spdlog::level::info;
 }
 
+// Whether this character changes the direction in which a line is read, or ends one: what stands in a log
+// must not look like something else.
+bool turns_around(std::string_view character) {
+  constexpr std::array<std::string_view, 14> marks{"\u061c", "\u200e", "\u200f", "\u2028", "\u2029",
+                                                   "\u202a", "\u202b", "\u202c", "\u202d", "\u202e",
+                                                   "\u2066", "\u2067", "\u2068", "\u2069"};
+  return std::ranges::find(marks, character) != marks.end();
+}
+
 // How many bytes the printable UTF-8 character at the front of `text` has; 0 if there is none. C1 control
 // characters (U+0080 to U+009F) move a terminal's cursor too.
 std::size_t printable(std::string_view text) {
@@ -38,7 +48,7 @@ std::size_t printable(std::string_view text) {
   if (first == 0xc2 && byte(1) < 0xa0) return 0;
   if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)) return 0;
   if ((first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f)) return 0;
-  return size;
+  return turns_around(text.substr(0, size)) ? 0 : size;
 }
 
 }  // namespace

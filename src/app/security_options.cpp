@@ -74,6 +74,9 @@ option forwarded() {
 constexpr std::array<std::pair<std::string_view, bool>, 2> client_certificates{
     {{"required", true}, {"optional", false}}};
 
+constexpr std::array<std::pair<std::string_view, token_user>, 2> token_users{
+    {{"sub", token_user::subject}, {"iss-sub", token_user::issuer_and_subject}}};
+
 constexpr auto pem_file = "the path of a PEM file";
 
 void add_tls(std::vector<option>& to) {
@@ -125,6 +128,11 @@ void add_tokens(std::vector<option>& to) {
   to.push_back(list("jwt-audience", "WEBSOCKET_JWT_AUDIENCES", "a text", "chat", is_not_empty,
                     SKEIN_PLACE(tokens.audiences),
                     "Whom tokens are for; none: tokens that are for somebody are refused."));
+  to.push_back(
+      choice("jwt-user", token_users, SKEIN_PLACE(tokens.user),
+             "Who a token's user is: its sub, or its iss, a space and its sub, for issuers that name "
+             "users of their own."));
+  to.back().example = "iss-sub";
   to.push_back(whole_seconds("jwt-clock-skew", zero_or(between(nanoseconds{1s}, nanoseconds{1h})),
                              SKEIN_PLACE(tokens.clock_skew),
                              "How far the issuers' clocks may be apart from "
@@ -168,9 +176,10 @@ void add_limits(std::vector<option>& to) {
   to.push_back(count("connections-per-address", any_count,
                      SKEIN_PLACE(server.clients.connections_per_address),
                      "Connections of one address at once; past it 429. 0: no limit."));
-  to.push_back(count("handshakes-per-address", any_count, SKEIN_PLACE(server.clients.handshakes_per_address),
-                     "Connections of one address that stay in TLS or HTTP while others wait; past it they are "
-                     "closed. 0: no limit."));
+  to.push_back(
+      count("handshakes-per-address", any_count, SKEIN_PLACE(server.clients.handshakes_per_address),
+            "Connections of one address that stay in TLS or HTTP while others wait; past it they are "
+            "closed. 0: no limit."));
   to.push_back(a_rate("accept-rate", SKEIN_PLACE(server.clients.accepts),
                       "Requests to upgrade from all addresses together; past it 503."));
 }

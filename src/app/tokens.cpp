@@ -170,6 +170,7 @@ std::shared_ptr<token_authenticator> make_tokens(const token_config& from, std::
   options.jwt.clock_skew = from.clock_skew;
   options.jwt.one_time_capacity = from.one_time_capacity;
   options.jwt.require_not_before = from.require_not_before;
+  options.user = from.user;
   options.grace = from.grace;
   options.places = from.places;
   options.time = std::move(time);

@@ -21,6 +21,7 @@ struct heartbeat_times {
   duration timeout{};   ///< for the pong
 };
 
+/// Stays where it is while it waits for a pong.
 class heartbeat {
  public:
   enum class action : std::uint8_t { none, ping, dead };
@@ -46,8 +47,9 @@ class heartbeat {
     return action::ping;
   }
 
-  /// The payload of the ping that `poll` asked for.
-  [[nodiscard]] std::string payload() const { return std::to_string(sequence_); }
+  /// The payload of the ping that `poll` asked for: eight bytes that nobody can guess. A peer that could
+  /// would answer pings that it has not read.
+  [[nodiscard]] std::string payload() const;
 
   /// The round trip, if this pong answers the last ping.
   [[nodiscard]] std::optional<duration> pong(std::string_view received, time_point now,

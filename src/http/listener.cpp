@@ -23,7 +23,7 @@ constexpr auto accept_pause = std::chrono::milliseconds{100};
 // Connections that are to be reset are taken together: to be woken for each would cost as much as the reset.
 constexpr auto flood_pause = std::chrono::milliseconds{5};
 constexpr int accepts_at_once = 64;
-constexpr auto accept_report_interval = std::chrono::seconds{10};
+constexpr auto report_interval = std::chrono::seconds{10};
 constexpr auto most_patience = std::chrono::seconds{2};
 
 /// What one of so many listeners has of the limits of all. However they are set, half of the places are not
@@ -130,7 +130,7 @@ asio::awaitable<void> listener::accept_loop(std::shared_ptr<listener> self) {
     if (self->server_->stopping.load(std::memory_order_relaxed)) break;
     if (ec) {
       if (ec == asio::error::connection_aborted) continue;
-      self->report(ec);
+      self->report("accept: " + ec.message(), self->accept_silent_until_);
       if (self->turn_away()) continue;
       // Accepting again at once would fail a million times a second.
       self->rest(accept_pause);
@@ -206,11 +206,11 @@ void listener::look_again() noexcept {
   }
 }
 
-void listener::report(const error_code& ec) {
+void listener::report(const std::string& problem, time_point& silent_until) {
   const auto now = shard_->now();
-  if (now < silent_until_) return;
-  silent_until_ = now + accept_report_interval;
-  shard_->problem("accept: " + ec.message());
+  if (now < silent_until) return;
+  silent_until = now + report_interval;
+  shard_->problem(problem);
 }
 
 bool listener::turn_away() {
@@ -231,7 +231,7 @@ void listener::serve(tcp::socket socket) {
   handshakes_->take_place();
   asio::co_spawn(shard_->executor(), serve_http(server_, shard_, std::move(socket), handshakes_),
                  [self = shared_from_this()](const std::exception_ptr& error) {
-                   if (error) self->shard_->problem("an HTTP session failed");
+                   if (error) self->report("an HTTP session failed", self->session_silent_until_);
                    self->handshakes_->give_place_back();
                  });
 }

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace skein::detail {
 
@@ -79,7 +80,7 @@ class listener : public std::enable_shared_from_this<listener> {
   void look_again() noexcept;
 
   /// Not each time: it may last, and there are ten times a second.
-  void report(const error_code& ec);
+  void report(const std::string& problem, time_point& silent_until);
   /// Out of descriptors, who waits would wait in vain, and is told so with the one that is kept. False:
   /// nobody waits, or it could not be kept.
   bool turn_away();
@@ -89,7 +90,8 @@ class listener : public std::enable_shared_from_this<listener> {
   asio::ip::tcp::acceptor acceptor_;
   std::shared_ptr<handshakes> handshakes_;
   spare_descriptor spare_;
-  time_point silent_until_ = time_point::min();
+  time_point accept_silent_until_ = time_point::min();
+  time_point session_silent_until_ = time_point::min();
   pause rest_;
   second_look look_;
 };

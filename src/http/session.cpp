@@ -7,6 +7,7 @@
 #include "http/first_message.hpp"
 #include "http/sign_in.hpp"
 #include "http/upgrade.hpp"
+#include "wire/http_text.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -15,7 +16,9 @@
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
+#include <algorithm>
 #include <optional>
+#include <stdexcept>
 
 namespace skein::detail {
 
@@ -42,12 +45,39 @@ std::string describe(const asio::ip::tcp::endpoint& peer) {
   return describe(peer.address()) + ':' + std::to_string(peer.port());
 }
 
-/// A request line may name the whole URI (RFC 9112 section 3.2.2); routes know paths.
-std::string_view origin_form(std::string_view target) noexcept {
+/// A request line may name the whole URI (RFC 9112 section 3.2.2); routes know paths. Nothing for what is
+/// neither.
+std::optional<std::string> origin_form(std::string_view target) {
+  if (target.find('#') != std::string_view::npos) return std::nullopt;
+  if (target.starts_with('/')) return std::string{target};
   const auto scheme = target.find("://");
-  if (target.starts_with('/') || scheme == std::string_view::npos) return target;
-  const auto path = target.find('/', scheme + 3);
-  return path == std::string_view::npos ? std::string_view{"/"} : target.substr(path);
+  if (!same_name(target.substr(0, scheme), "http") && !same_name(target.substr(0, scheme), "https"))
+    return std::nullopt;
+  const auto authority = target.substr(scheme + 3);
+  const auto end = std::min(authority.find_first_of("/?"), authority.size());
+  if (end == 0) return std::nullopt;
+  const auto rest = authority.substr(end);
+  return rest.starts_with('/') ? std::string{rest} : '/' + std::string{rest};
+}
+
+/// What a Host field may be made of (RFC 9110 section 7.2, RFC 3986 section 3.2.2); whose it is, is not
+/// asked.
+bool is_host(std::string_view value) noexcept {
+  return std::all_of(value.begin(), value.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view{"-._~!$&'()*+,;=:[]%"}.find(c) != std::string_view::npos;
+  });
+}
+
+/// Whether the last coding is chunked, and no other would be in its place (RFC 9112 section 6.3): else nobody
+/// knows where the content ends.
+bool ends_chunked(const request& what) {
+  std::string_view last;
+  for (const auto& [name, value] : what.headers()) {
+    if (same_name(name, "Transfer-Encoding")) last = value;
+  }
+  const auto comma = last.rfind(',');
+  return same_name(trim(comma == std::string_view::npos ? last : last.substr(comma + 1)), "chunked");
 }
 
 /// What reading a request came to.
@@ -121,12 +151,17 @@ class session {
     std::size_t parsed = 0;
     for (;;) {
       error_code ec;
+      bool too_long = false;
       if (parsed < input_.size()) {
-        parsed += parser.put(asio::buffer(input_.data() + parsed, input_.size() - parsed), ec);
+        try {
+          parsed += parser.put(asio::buffer(input_.data() + parsed, input_.size() - parsed), ec);
+        } catch (const std::length_error&) {
+          too_long = true;  // Beast keeps no field of 64 KiB
+        }
         if (ec == http::error::need_more) ec = {};
       }
       const auto header_bytes = parser.is_header_done() ? parsed : input_.size();
-      if (header_bytes > limit) {
+      if (header_bytes > limit || too_long) {
         refuse(result, 431, "request header too large\n", refusal_reason::too_large);
         co_return result;
       }
@@ -152,8 +187,16 @@ class session {
       }
       if (server_->stopping.load(std::memory_order_relaxed) && old == 0 && !first) co_return result;
     }
+    // A field that goes on in a second line is read in more than one way (RFC 9112 section 5.2).
+    const std::string_view header{input_.data(), parsed};
+    const bool folded =
+        header.find("\n ") != std::string_view::npos || header.find("\n\t") != std::string_view::npos;
     input_.erase(0, parsed);
-    fill(result, parser);
+    if (folded) {
+      refuse(result, 400, "malformed request\n", refusal_reason::malformed);
+    } else {
+      fill(result, parser);
+    }
     co_return result;
   }
 
@@ -186,12 +229,15 @@ class session {
     }
     const auto method = message.method_string();
     const auto target = message.target();
-    result.request = request{
-        {method.data(), method.size()}, origin_form({target.data(), target.size()}), headers, remote_};
+    const auto path = origin_form({target.data(), target.size()});
+    result.request =
+        request{{method.data(), method.size()}, path ? std::string_view{*path} : "", headers, remote_};
     result.request.set_client_certificate(certificate_);
     result.version = message.version();
     const auto hosts = result.request.count("Host");
-    if (hosts > 1 || (hosts == 0 && result.version >= 11) || !result.request.target().starts_with('/')) {
+    const bool encoded = result.request.has_header("Transfer-Encoding");
+    if (hosts > 1 || (hosts == 0 && result.version >= 11) || !path ||
+        !is_host(trim(result.request.header("Host"))) || (encoded && !ends_chunked(result.request))) {
       refuse(result, 400, "malformed request\n", refusal_reason::malformed);
       return;
     }
@@ -200,7 +246,7 @@ class session {
       return;
     }
     // A request with content is answered, but what it carries is not read, so the connection cannot go on.
-    const bool content = parser.chunked() || parser.content_length().value_or(0) > 0;
+    const bool content = has_content(result.request);
     const auto most = server_->options.max_requests;
     const bool last = entrance_ == entrance::unpaid || (most != 0 && ++requests_ >= most);
     result.keep_alive = message.keep_alive() && !content && !last;

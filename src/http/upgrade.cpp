@@ -35,13 +35,6 @@ bool is_key(std::string_view key) noexcept {
          std::string_view{"AQgw"}.find(key[21]) != std::string_view::npos;
 }
 
-/// Whether a request that could be parsed announces content (RFC 9112 section 6).
-bool has_content(const request& what) {
-  if (what.has_header("Transfer-Encoding")) return true;
-  const auto length = trim(what.header("Content-Length"));
-  return length.find_first_not_of('0') != std::string_view::npos;
-}
-
 refusal refuse(unsigned status, std::string text) {
   refusal why;
   why.status = status;
@@ -50,6 +43,12 @@ refusal refuse(unsigned status, std::string text) {
 }
 
 }  // namespace
+
+bool has_content(const request& what) {
+  if (what.has_header("Transfer-Encoding")) return true;
+  const auto length = trim(what.header("Content-Length"));
+  return length.find_first_not_of('0') != std::string_view::npos;
+}
 
 bool asks_for_upgrade(const request& what, unsigned version) noexcept {
   return version >= 11 && lists(what, "Upgrade", "websocket", true) &&

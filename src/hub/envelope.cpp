@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <utility>
 
 namespace skein::detail {
 namespace {
@@ -35,9 +36,10 @@ class inspection {
   explicit inspection(std::string_view wanted) : wanted_(wanted) {}
 
   bool is_object = false;
-  bool is_empty = true;  // an object without fields
-  bool has_own = false;  // an object with a field that the envelope uses
-  std::string found;     // the wanted field
+  bool is_empty = true;   // an object without fields
+  bool has_own = false;   // an object with a field that the envelope uses
+  std::string found;      // the wanted field
+  bool deceives = false;  // some value of that field is what the server itself says
 
   bool on_document_begin(error_code&) { return true; }
   bool on_document_end(error_code&) { return true; }
@@ -96,7 +98,8 @@ class inspection {
   }
   bool take_last(json::string_view part) {
     take(part);
-    collecting_ = false;
+    if (std::exchange(collecting_, false))
+      deceives = deceives || std::ranges::find(own_types, std::string_view{found}) != own_types.end();
     return true;
   }
 
@@ -171,8 +174,7 @@ prepared_message enveloped(const prepared_message& what, const envelope_label& l
                                         std::string_view{label.channel.empty() ? "" : "type"}};
   const bool is_json = !text.empty() && inspect(text, parser);
   const auto& seen = parser.handler();
-  const bool deceives = std::ranges::find(own_types, std::string_view{seen.found}) != own_types.end();
-  if (is_json && seen.is_object && !seen.has_own && !deceives) {
+  if (is_json && seen.is_object && !seen.has_own && !seen.deceives) {
     if (!labelled) return what;
     out.append(text, 0, text.size() - 1);
     std::string rest;

@@ -26,14 +26,6 @@ std::uint64_t natural(const json::value& value, std::string_view name) {
   throw bad_field(name, "must be a whole number, 0 or more");
 }
 
-/// Boost.JSON reads 1e400 as infinity, and writes that as what is no JSON.
-bool all_finite(const json::value& what) {
-  if (const auto* const number = what.if_double()) return std::isfinite(*number);
-  if (const auto* const list = what.if_array()) return std::ranges::all_of(*list, all_finite);
-  const auto* const object = what.if_object();
-  return !object || std::ranges::all_of(*object, [](const auto& each) { return all_finite(each.value()); });
-}
-
 // What follows walks over text that has been parsed: it is JSON.
 
 std::size_t behind_space(std::string_view text, std::size_t at) noexcept {
@@ -80,6 +72,39 @@ bool is_name(std::string_view quoted, std::string_view name) {
          json::string_view{name.data(), name.size()};
 }
 
+/// Behind the digits that begin at `at`.
+std::size_t behind_digits(std::string_view text, std::size_t at) noexcept {
+  return std::min(text.find_first_not_of("0123456789", at), text.size());
+}
+
+/// Whether a double can hold each number. Boost.JSON reads 1e400 as infinity; passed on as it was written, it
+/// would reach others as what is no number. Each is looked at, also one that another of the same name
+/// follows.
+bool all_finite(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const char c = text[at];
+    if (c == '"') {
+      at = behind_string(text, at);
+      continue;
+    }
+    if (c < '0' || c > '9') {
+      ++at;
+      continue;
+    }
+    const auto begun = at;
+    at = behind_digits(text, at);
+    if (at < text.size() && text[at] == '.') at = behind_digits(text, at + 1);
+    if (at < text.size() && (text[at] == 'e' || text[at] == 'E')) {
+      at = behind_digits(text, text.find_first_of("0123456789", at));
+    } else if (at - begun < 300) {
+      continue;  // an integer of 300 digits has a double
+    }
+    const auto number = json::parse(json::string_view{text.data() + begun, at - begun});
+    if (number.is_double() && !std::isfinite(number.get_double())) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string_view raw_field(std::string_view object, std::string_view name) {
@@ -113,14 +138,13 @@ json::object parse_request(const message& received, std::size_t max_depth) {
   auto value = json::parse(received.payload(), invalid, {}, options);
   if (invalid) throw bad("not JSON: " + invalid.message());
   if (!value.is_object()) throw bad("not a JSON object");
-  if (!all_finite(value)) throw bad("a number is too large");
+  if (!all_finite(received.payload())) throw bad("a number is too large");
   return std::move(value.get_object());
 }
 
 const json::value* request_id(const json::object& request) {
   const auto* const id = request.if_contains("id");
-  if (id && !is_request_id(*id))
-    throw bad_field("id", "must be a number, or a string of at most 64 bytes");
+  if (id && !is_request_id(*id)) throw bad_field("id", "must be a number, or a string of at most 64 bytes");
   return id;
 }
 

@@ -32,8 +32,8 @@ class key_source : public std::enable_shared_from_this<key_source> {
   [[nodiscard]] bool loaded() const;
   /// Fetches, or waits for who fetches already, unless it was done a moment ago. True if a set came: what was
   /// unknown may be known now. The fetch goes on where the caller runs, even if the caller is cancelled.
-  /// `now`: minds no pause, and a fetch that has begun already is followed by another, because it may bring what
-  /// has been replaced meanwhile.
+  /// `now`: minds no pause, and a fetch that has begun already is followed by another, because it may bring
+  /// what has been replaced meanwhile.
   asio::awaitable<bool> refresh(fetch_when when = fetch_when::due);
   /// Begins to fetch on this executor what has become too old, without waiting.
   void refresh_if_old(const asio::any_io_executor& where);

@@ -57,15 +57,6 @@ std::string to_string(const rate& limit) {
 namespace detail {
 namespace {
 
-siphash_key draw_secret() {
-  std::random_device source;
-  const auto word = [&source] { return std::uint64_t{source()} << 32U | source(); };
-  siphash_key key;
-  key.first = word();
-  key.second = word();
-  return key;
-}
-
 /// What is hashed for an address: a byte that says which kind it is, and the bytes that count.
 struct address_key {
   std::array<char, 9> bytes{};
@@ -116,7 +107,7 @@ struct alignas(64) keyed_buckets::stripe {
 };
 
 keyed_buckets::keyed_buckets(rate limit, std::size_t capacity)
-    : keyed_buckets(limit, capacity, draw_secret()) {}
+    : keyed_buckets(limit, capacity, draw_siphash_key()) {}
 
 keyed_buckets::keyed_buckets(rate limit, std::size_t capacity, siphash_key secret)
     : limit_(limit), secret_(secret), set_count_(0) {

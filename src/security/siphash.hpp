@@ -15,6 +15,9 @@ struct siphash_key {
   std::uint64_t second = 0;
 };
 
+/// From the system's source of randomness; throws `std::runtime_error` if there is none.
+[[nodiscard]] siphash_key draw_siphash_key();
+
 class siphash {
  public:
   [[nodiscard]] static std::uint64_t of(const siphash_key& key, std::string_view bytes) noexcept {

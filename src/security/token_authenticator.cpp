@@ -2,6 +2,7 @@
 #include "security/token_place.hpp"
 
 #include <skein/authentication.hpp>
+#include <skein/tls.hpp>
 
 #include <boost/asio/this_coro.hpp>
 
@@ -27,14 +28,33 @@ token_options checked(token_options options) {
   require(options.jwks.max_age >= 0ns, "jwks max_age: not negative");
   if (!options.time) options.time = steady_clock();
   if (!options.to_identity) {
-    options.to_identity = [](const jwt_claims& claims) {
+    options.to_identity = [how = options.user](const jwt_claims& claims) {
       identity who;
       who.user = claims.subject;
+      if (how == token_user::issuer_and_subject && !claims.subject.empty())
+        who.user = claims.issuer + ' ' + claims.subject;
       who.claims = claims.all;
       return who;
     };
   }
   return options;
+}
+
+std::string_view issuer_of(const identity& who) {
+  const auto* const claims = who.claims.if_object();
+  const auto* const issuer = claims ? claims->if_contains("iss") : nullptr;
+  const auto* const text = issuer ? issuer->if_string() : nullptr;
+  return text ? std::string_view{text->data(), text->size()} : std::string_view{};
+}
+
+/// Whether these are the same user's, as far as the same issuer names it. What a certificate says of its
+/// user no token renews.
+bool may_renew(connection& who, const identity& renewed) {
+  const auto& current = who.user();
+  if (const auto* const shown = who.request().client_certificate();
+      shown && identity_of(*shown).claims == current.claims)
+    return false;
+  return issuer_of(current) == issuer_of(renewed);
 }
 
 }  // namespace
@@ -150,6 +170,7 @@ asio::awaitable<token_answer> token_authenticator::refresh(connection& who, std:
   if (!answer.good()) co_return answer;
   if (!who.is_open()) co_return token_answer{token_status::closed};
   auto renewed = answer.who();
+  if (!may_renew(who, renewed)) co_return token_answer{token_status::other_user};
   if (!who.renew(std::move(renewed))) co_return token_answer{token_status::other_user};
   co_return answer;
 }

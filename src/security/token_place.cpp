@@ -113,7 +113,12 @@ found_token find_token(const request& what, const token_places& places, const or
     }
   }
   if (!places.query.empty()) {
-    if (const auto token = what.query(places.query)) found.take(*token);
+    const auto target = what.target();
+    const auto mark = target.find('?');
+    each_element(mark == std::string_view::npos ? "" : target.substr(mark + 1), '&',
+                 [&](std::string_view pair) {
+                   if (is_parameter(pair, places.query)) found.take(*what.query(places.query));
+                 });
   }
   if (!found.any() && !cookies.empty() && origin_listed(origins, what)) {
     for (const auto token : cookies) found.take(token);

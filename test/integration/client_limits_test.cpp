@@ -505,6 +505,7 @@ TEST_SUITE("client limits") {
     limits.handshakes_per_address = 1;
     auto where = with_clients(limits);
     where.max_handshakes = 4;
+    where.handshake_timeout = 60s;
     where.proxies.trusted = {"127.0.0.1"};
     where.proxies.proxy_protocol = true;
     timed_server one{where, {}, 1};
@@ -525,9 +526,13 @@ TEST_SUITE("client limits") {
     REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
     auto& e = comes("192.0.2.4");
     one.time->advance(2s);
+    // Who they are is known when the proxy's header has been read.
+    CHECK(eventually([&] {
+      one.time->advance(100ms);
+      return refused(one.server, refusal_reason::address_limit) == 1;
+    }));
     finishes(e);
     CHECK(a.read_to_end() != stream_end::open);
-    CHECK(refused(one.server, refusal_reason::address_limit) == 1);
     auto& again = comes("192.0.2.1");
     CHECK(again.read_to_end() != stream_end::open);
     CHECK(refused(one.server, refusal_reason::address_limit) == 2);

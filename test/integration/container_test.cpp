@@ -114,8 +114,8 @@ asio::awaitable<void> hang_up_until(fixture& what, std::string_view line) {
 }
 
 std::string one_key_set(unsigned which) {
-  return R"({"keys":[{"alg":"ES256",)" +
-         jwt_test::key_for(skein::jwt_algorithm::es256, which).jwk_members() + "}]}";
+  return R"({"keys":[{"alg":"ES256",)" + jwt_test::key_for(skein::jwt_algorithm::es256, which).jwk_members() +
+         "}]}";
 }
 
 asio::awaitable<void> reload_keys(fixture& what, const skein::test::temporary_folder& files) {

@@ -4,6 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+#include <string>
+
 using namespace skein::test;
 using namespace std::chrono_literals;
 using namespace std::string_literals;
@@ -56,11 +59,14 @@ TEST_SUITE("deadlines") {
     options.on_open = all.on_open();
     test_server server{options};
     auto client = connected(server);
+    std::set<std::string> payloads;
     const auto begun = std::chrono::steady_clock::now();
     for (int i = 0; i < 5; ++i) {
       const auto ping = client.read_frame();
       REQUIRE(ping);
       REQUIRE(ping->opcode == op::ping);
+      CHECK(ping->payload.size() == 8);
+      CHECK(payloads.insert(ping->payload).second);  // nobody can know the next one
       client.send(pong_frame(ping->payload));
     }
     CHECK(std::chrono::steady_clock::now() - begun <
@@ -122,8 +128,8 @@ TEST_SUITE("deadlines") {
     options.limits.close_timeout = 200ms;
     test_server server{options};
     auto client = connected(server);
-    while (server.closed().empty()) {
-      if (!client.send(pong_frame("guess"))) break;
+    for (int i = 0; server.closed().empty(); ++i) {
+      if (!client.send(pong_frame(std::to_string(i % 4)))) break;
       client.take(1 << 20);
       skein::test::detail::pause_briefly();
     }

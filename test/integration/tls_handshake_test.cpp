@@ -230,6 +230,38 @@ TEST_SUITE("TLS handshake") {
     CHECK(who(wishes, bearer(forged_token())) == "401");
   }
 
+  TEST_CASE("what a certificate says of its user no token renews") {
+    tls_fixture made;
+    const authority clients{"clients"};
+    std::shared_ptr<skein::token_authenticator> tokens;
+    token_server one{[&](skein::token_options&, skein::server_options& where) {
+                       where.tls = made.server_options().tls;
+                       where.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+                     },
+                     [&](skein::server& server) {
+                       server.route("/renew", [&](skein::connection& client) -> asio::awaitable<void> {
+                         while (auto got = co_await client.read()) {
+                           const auto answer = co_await tokens->refresh(client, std::string{got->payload()});
+                           const auto text = std::to_string(static_cast<int>(answer.status()));
+                           co_await client.write(skein::message::text(text));
+                         }
+                       });
+                     }};
+    tokens = one.tokens;
+    auto wishes = made.trusting();
+    wishes.own = clients.issue({.common_name = "ada", .for_client = true});
+    const auto renewed = [&](const std::string& headers) {
+      tls_client client{one.server.port(), wishes};
+      REQUIRE(client.open("/renew", headers).status == 101);
+      client.send(text_frame(token_for("ada", 600)));
+      const auto got = client.read_message();
+      return got ? got->payload : "nothing"s;
+    };
+    const auto number = [](skein::token_status what) { return std::to_string(static_cast<int>(what)); };
+    CHECK(renewed("") == number(skein::token_status::other_user));
+    CHECK(renewed(bearer(token_for("ada"))) == number(skein::token_status::good));
+  }
+
   TEST_CASE("a handler sees the certificate beside a token, and beside what a proxy reports") {
     tls_fixture made;
     const authority clients{"clients"};

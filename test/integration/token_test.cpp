@@ -220,6 +220,35 @@ TEST_SUITE("tokens") {
     CHECK(is_open(client));
   }
 
+  TEST_CASE("a token that is twice in the query is ambiguous") {
+    const token_server one{
+        [](skein::token_options& tokens, skein::server_options&) { tokens.places.query = "token"; }};
+    const auto ada = token_for("ada");
+    CHECK(one.status("", "/who?token=" + ada) == 101);
+    CHECK(one.status("", "/who?a=b&token=" + ada + "&c=d") == 101);
+    CHECK(one.status("", "/who?token=" + ada + "&token=" + token_for("bob")) == 400);
+    CHECK(one.status("", "/who?token=" + ada + "&tok%65n=" + ada) == 400);
+    CHECK(one.status("", "/who?token=" + ada + "&token") == 400);
+    CHECK(one.status("", "/who?tokens=" + ada) == 401);
+  }
+
+  TEST_CASE("users of several issuers can be told apart") {
+    const auto of = [](const std::string& issuer) {
+      return jwt_test::signed_token(
+          skein::jwt_algorithm::hs256, R"({"alg":"HS256"})",
+          R"({"sub":"ada","iss":")" + issuer + R"(","exp":)" + std::to_string(long_ago + 60) + "}");
+    };
+    const token_server one{[](skein::token_options& tokens, skein::server_options&) {
+      tokens.user = skein::token_user::issuer_and_subject;
+      tokens.jwt.issuers = {"https://a.example", "https://b.example"};
+    }};
+    for (const std::string issuer : {"https://a.example", "https://b.example"}) {
+      raw_client client{one.server.port()};
+      REQUIRE(client.open("/who", bearer(of(issuer))).status == 101);
+      CHECK(first_text(client) == "you are " + issuer + " ada");
+    }
+  }
+
   TEST_CASE("a newer token of the same user renews a connection in place") {
     std::shared_ptr<skein::token_authenticator> tokens;
     token_server one{{}, [&tokens](skein::server& server) {

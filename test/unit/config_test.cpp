@@ -222,6 +222,65 @@ TEST_SUITE("config") {
     CHECK(contains(loaded.warnings.front(), "WEBSOCKET_SERVICE_HOST"));
   }
 
+  TEST_CASE("an empty list does not switch off what another source switched on") {
+    const file written{
+        "tls-certificate = [\"a.crt\"]\ntls-key = [\"a.key\"]\njwt-issuer = [\"https://a.example\"]\n"
+        "jwks = \"/etc/jwks\"\nallowed-origin = [\"https://a.example\"]\n"};
+    for (const std::string name : {"TLS_CERTIFICATES", "TLS_KEYS", "JWT_ISSUERS", "ALLOWED_ORIGINS"}) {
+      CAPTURE(name);
+      for (const char* const value : {"", " ", ",", "a,,b"}) {
+        const variable set{"WEBSOCKET_" + name, value};
+        CHECK(contains(refusal({"--config", written.path()}), "the variable WEBSOCKET_" + name));
+      }
+    }
+    for (const auto* const content :
+         {"allowed-origin = []\n", "tls-certificate = []\n", "port = []\n", "trusted-proxy = [\"\"]\n"}) {
+      const file empty{content};
+      CHECK(contains(refusal({"--config", empty.path()}), "is not allowed"));
+    }
+    CHECK_FALSE(refusal({"--jwt-issuer="}).empty());
+  }
+
+  TEST_CASE("what is of no use without something else is refused") {
+    for (const auto& [flag, value] :
+         std::initializer_list<std::pair<const char*, const char*>>{{"--jwt-issuer", "https://a.example"},
+                                                                    {"--jwt-audience", "trading"},
+                                                                    {"--jwt-one-time", "10"},
+                                                                    {"--token-cookie", "session"},
+                                                                    {"--token-query", "token"}}) {
+      CAPTURE(flag);
+      CHECK(contains(refusal({flag, value}), "is of no use without keys"));
+      CHECK(refusal({flag, value, "--jwks", "/etc/jwks"}).empty());
+    }
+    CHECK(contains(refusal({"--jwt-require-nbf"}), "is of no use without keys"));
+    CHECK(contains(refusal({"--token-first-message"}), "is of no use without keys"));
+    CHECK(contains(refusal({"--message-burst", "10"}), "is of no use without a message-rate"));
+    CHECK(refusal({"--message-burst", "10", "--message-rate", "1/s"}).empty());
+    CHECK(contains(refusal({"--forwarded-header", "forwarded"}), "is of no use without a trusted-proxy"));
+    CHECK(refusal({"--forwarded-header", "forwarded", "--trusted-proxy", "10.0.0.0/8"}).empty());
+  }
+
+  TEST_CASE("what is allowed and seldom meant is warned of") {
+    const auto warns = [](std::vector<const char*> arguments, std::string_view text) {
+      const auto loaded = load(std::move(arguments));
+      return loaded.warnings.size() == 1 && contains(loaded.warnings.front(), text);
+    };
+    CHECK(warns({"--trusted-proxy", "0.0.0.0/0"}, "every client is believed"));
+    CHECK(warns({"--trusted-proxy", "::/0"}, "every client is believed"));
+    CHECK(load({"--trusted-proxy", "10.0.0.0/8"}).warnings.empty());
+    CHECK(warns({"--jwks", "/k", "--token-cookie", "session"}, "no cookie is accepted"));
+    CHECK(warns({"--jwks", "/k", "--token-cookie", "session", "--allowed-origin", "*"},
+                "no cookie is accepted"));
+    CHECK(load({"--jwks", "/k", "--token-cookie", "session", "--allowed-origin", "https://a.example"})
+              .warnings.empty());
+    CHECK(warns({"--jwks", "/k", "--jwt-issuer", "a", "--jwt-issuer", "b"}, "jwt-user is sub"));
+    CHECK(load({"--jwks", "/k", "--jwt-issuer", "a"}).warnings.empty());
+    const auto loaded =
+        load({"--jwks", "/k", "--jwt-issuer", "a", "--jwt-issuer", "b", "--jwt-user", "iss-sub"});
+    CHECK(loaded.warnings.empty());
+    CHECK(loaded.tokens.user == skein::token_user::issuer_and_subject);
+  }
+
   TEST_CASE("a switch is turned on by its flag alone, and off by a value") {
     CHECK(load({"--compression"}).manager.compression.enabled);
     CHECK_FALSE(load({"--compression=false"}).manager.compression.enabled);

@@ -23,6 +23,17 @@ TEST_SUITE("log") {
                    "2J") == "\\xc2\\x9b2J");
   }
 
+  TEST_CASE("what turns the direction of a line around, or ends it, is written as numbers") {
+    CHECK(one_line("a\u202eb") == "a\\xe2\\x80\\xaeb");
+    CHECK(one_line("\u2066") == "\\xe2\\x81\\xa6");
+    CHECK(one_line("\u2069") == "\\xe2\\x81\\xa9");
+    CHECK(one_line("\u2028") == "\\xe2\\x80\\xa8");
+    CHECK(one_line("\u061c") == "\\xd8\\x9c");
+    for (const std::string harmless :
+         {"\u2027", "\u202f", "\u200d", "\u2010", "\u2065", "\u206a", "\u061b", "\u05d0"})
+      CHECK(one_line(harmless) == harmless);
+  }
+
   TEST_CASE("bytes that are not UTF-8 are written as numbers") {
     CHECK(one_line("\xff") == "\\xff");
     CHECK(one_line("\xc3") == "\\xc3");

@@ -231,6 +231,18 @@ TEST_SUITE("protocol") {
     }
     protocol_fixture f{rules({open})};
     auto& client = f.welcomed();
+    const auto published = [&](const std::string& data) {
+      protocol_fixture one{rules({open})};
+      const auto answer = one.ask(one.welcomed(), R"({"type":"publish","channel":"t","data":)" + data + "}");
+      return std::string{answer.at(answer.at("type") == "error" ? "code" : "type").as_string()};
+    };
+    // Also where another field of the same name comes behind it, and without an exponent.
+    CHECK(published(R"({"a":1e400,"a":1})") == "bad_json");
+    CHECK(published(R"({"a":[{"b":-1E+400}],"a":1})") == "bad_json");
+    CHECK(published("[" + std::string(400, '9') + "]") == "bad_json");
+    CHECK(published("[" + std::string(400, '9') + ".5]") == "bad_json");
+    CHECK(published(R"(["1e400","\"1e400",1e-400,0.1e5,1E5])") == "published");
+    CHECK(published("[" + std::string(308, '9') + "]") == "published");
     CHECK(f.ask(client, R"({"type":"publish","channel":"t","data":{"a":[1e308]}})").at("type") ==
           "published");
     CHECK(f.ask(client, R"({"type":"ping","id":-1e308})").at("id") == -1e308);

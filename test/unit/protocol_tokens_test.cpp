@@ -122,6 +122,21 @@ TEST_SUITE("protocol: tokens") {
     CHECK(*client.close_received() == close_code::policy_violation);
   }
 
+  TEST_CASE("another issuer's user of the same name is somebody else") {
+    tokens_fixture f;
+    const auto of = [](const std::string& issuer) {
+      return jwt_test::signed_token(
+          jwt_algorithm::hs256, R"({"alg":"HS256"})",
+          R"({"sub":"ada","exp":)" + std::to_string(start_of_time + 60) + issuer + "}");
+    };
+    const std::string a = R"(,"iss":"https://a.example")", b = R"(,"iss":"https://b.example")";
+    auto& client = f.enter(of(a));
+    f.all.heard(client);
+    CHECK(f.all.ask(client, refresh(of(b))).at("code") == "token_refused");
+    CHECK(f.all.ask(client, refresh(of(""))).at("code") == "token_refused");
+    CHECK(f.all.ask(client, refresh(of(a))).at("type") == "refreshed");
+  }
+
   TEST_CASE("what the new token's rights do not reach is ended, and no more") {
     tokens_fixture f;
     auto& client = f.enter(token_of("ada", 60, R"("news","orders.>","market.*")"));

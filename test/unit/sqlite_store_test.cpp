@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -59,6 +60,23 @@ TEST_SUITE("sqlite_store") {
     CHECK(waiting[0].id == two);
     CHECK(f.acknowledge("u", two));
     CHECK(f.events_so_far().empty());
+  }
+
+  TEST_CASE("what is stored is nobody else's to read") {
+    sqlite_fixture f;
+    f.keep("u", "1");
+    std::size_t files = 0;
+    for (const auto& each :
+         std::filesystem::directory_iterator{std::filesystem::path{f.options.path}.parent_path()}) {
+      if (!each.path().filename().string().starts_with(
+              std::filesystem::path{f.options.path}.filename().string()))
+        continue;
+      ++files;
+      CAPTURE(each.path());
+      CHECK((each.status().permissions() & std::filesystem::perms::all) ==
+            (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+    }
+    CHECK(files >= 2);  // and its log
   }
 
   TEST_CASE("time goes on while the store is closed") {

@@ -1,5 +1,9 @@
 #include "ports/sqlite/connection.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -7,6 +11,9 @@
 namespace skein::detail::sqlite {
 
 connection::connection(const std::string& path) {
+  // What SQLite makes may be read by everybody, as far as the umask goes; its other files follow the first.
+  if (const int made = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR); made >= 0)
+    ::close(made);
   sqlite3* handle = nullptr;
   // A path is a path: no URIs. One thread at a time uses the connection, so it needs no lock of its own.
   const int code = sqlite3_open_v2(path.c_str(), &handle,
