@@ -11,6 +11,9 @@ namespace {
 // One gather write takes this much; beyond it a further system call costs little in comparison.
 constexpr std::size_t max_buffers = 64;
 constexpr std::size_t max_write_bytes = 256 * 1024;
+// What is as large as this is written at once, while it is in the cache: a system call more costs little
+// beside it.
+constexpr std::size_t prompt_bytes = 16 * 1024;
 // A connection that could go on writing yields to the others after this many writes.
 constexpr int max_writes_at_once = 8;
 
@@ -80,7 +83,7 @@ connection_impl::verdict connection_impl::offer_to_channel(frame_ref& frame, ove
     }
   }
   host_->counters.queued_bytes.add(channel_.bytes() - bytes_before);  // modulo 2^64, should it have shrunk
-  if (!stalled_ && !flushing_ && (channel_.size() >= max_buffers || channel_.bytes() >= max_write_bytes)) {
+  if (!stalled_ && !flushing_ && (channel_.size() >= max_buffers || channel_.bytes() >= prompt_bytes)) {
     flush();  // waiting for more would not make the write any better
   } else {
     mark();

@@ -51,6 +51,20 @@ TEST_SUITE("connection") {
     CHECK(f.hub->stats().writes - before == 1);
   }
 
+  TEST_CASE("16 KiB are written at once, and do not wait for the end of the turn") {
+    for (const auto& [bytes, writes] : {std::pair{16'379, 1U}, {16'380, 2U}, {65'536, 2U}}) {
+      CAPTURE(bytes);
+      fixture f;
+      auto& peer = f.connect();
+      const auto before = f.hub->stats().writes;
+      peer.other_end()->post_send(text(std::string(static_cast<std::size_t>(bytes), 'x')));
+      peer.other_end()->post_send(text("y"));
+      f.settle();
+      CHECK(peer.received().size() == 2);
+      CHECK(f.hub->stats().writes - before == writes);
+    }
+  }
+
   TEST_CASE("when the handler returns the connection is closed with 1000, and there is one closed event") {
     fixture f;
     auto& peer = f.connect([](connection&) -> asio::awaitable<void> { co_return; });
