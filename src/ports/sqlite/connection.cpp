@@ -12,7 +12,8 @@ namespace skein::detail::sqlite {
 
 connection::connection(const std::string& path) {
   // What SQLite makes may be read by everybody, as far as the umask goes; its other files follow the first.
-  if (const int made = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR); made >= 0)
+  if (const int made = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+      made >= 0)
     ::close(made);
   sqlite3* handle = nullptr;
   // A path is a path: no URIs. One thread at a time uses the connection, so it needs no lock of its own.
