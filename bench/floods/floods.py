@@ -337,18 +337,57 @@ class Honest:
             writer.write(frame(0x8A, payload))
 
 
+class Newcomers:
+    """Clients of that other address that come one after the other, three a second, and go once they are welcome."""
+
+    def __init__(self, honest):
+        self.honest = honest
+        self.waits = []
+        self.refused = 0
+
+    async def run(self):
+        while True:
+            began = time.monotonic()
+            try:
+                await self.come()
+                self.waits.append(time.monotonic() - began)
+            except (OSError, EOFError, asyncio.TimeoutError):
+                self.refused += 1
+            await asyncio.sleep(0.33)
+
+    async def come(self):
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection("127.0.0.1", self.honest.target.port, local_addr=(HONEST, 0), ssl=self.honest.tls), 10
+        )
+        try:
+            writer.write(request())
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            if not answer.startswith(b"HTTP/1.1 101"):
+                raise EOFError
+        finally:
+            writer.transport.abort()
+
+    def told(self):
+        slowest = f"{max(self.waits) * 1000:.0f} ms" if self.waits else "-"
+        return slowest + (f", {self.refused} of {self.refused + len(self.waits)} turned away" if self.refused else "")
+
+
 async def measure(target, attack, tls, seconds):
     honest = Honest(target, tls)
     echoes = asyncio.ensure_future(honest.run())
     joined = asyncio.ensure_future(honest.joined.wait())
     await asyncio.wait([echoes, joined], return_when=asyncio.FIRST_COMPLETED)
     flood = asyncio.ensure_future(attack(target))
+    newcomers = Newcomers(honest)
+    arrivals = asyncio.ensure_future(newcomers.run())
     await asyncio.sleep(3)  # until the limit has struck, and what it takes has been taken
     for task in (flood, echoes):
         if task.done():
             task.result()
     cpu, memory, ends, since = target.cpu(), target.memory(), target.ends, time.monotonic()
     honest.latencies.clear()
+    newcomers.waits.clear()  # at the beginning it is this process that keeps them waiting
+    newcomers.refused = 0
     await asyncio.wait([flood, echoes], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in (flood, echoes):
         if task.done():
@@ -362,10 +401,12 @@ async def measure(target, attack, tls, seconds):
         "grown": target.memory() - memory,
         "echoes": len(honest.latencies),
         "slowest": max(honest.latencies) * 1000,
+        "newcomers": newcomers.told(),
     }
-    for task in (flood, echoes):
+    tasks = (flood, echoes, arrivals)
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(flood, echoes, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     return figures
 
 
@@ -389,8 +430,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
 
     failed = []
-    print("| flood | ended by the server, 1/s | CPU of one core | memory, KiB | grown by, KiB | slowest honest echo |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print("| flood | ended by the server, 1/s | CPU of one core | memory, KiB | grown by, KiB | slowest honest echo | slowest honest newcomer |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         key, chain = certificate(pathlib.Path(folder))
         for name in chosen.floods or FLOODS:
@@ -403,7 +444,7 @@ def main():
                 target.stop()
             print(
                 f"| {text} | {got['ends']:.0f} | {got['cpu']:.1f} % | {got['memory'] / 1024:.0f} "
-                f"| {got['grown'] / 1024:.0f} | {got['slowest']:.1f} ms |",
+                f"| {got['grown'] / 1024:.0f} | {got['slowest']:.1f} ms | {got['newcomers']} |",
                 flush=True,
             )
             if chosen.most is not None and got["cpu"] > chosen.most:
