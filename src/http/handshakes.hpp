@@ -26,7 +26,7 @@ class handshake {
   /// What it waits for.
   enum class wait : std::uint8_t {
     nothing,       ///< the server works for it
-    rest,          ///< of a request that has begun, or of TLS; it is answered even by a server that stops
+    rest,          ///< its peer, for the rest of a request, or to take an answer; a stop leaves it its time
     first,         ///< its peer, which has not asked for anything yet; a stop may end it
     next_request,  ///< as `first`, and it has had an answer
   };

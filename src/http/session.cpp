@@ -444,7 +444,11 @@ class session {
   asio::awaitable<bool> send(response reply, answer_form form) {
     const auto text = serialize(reply, form);
     deadline_.start(server_->options.handshake_timeout);
-    const auto ec = co_await stream_.write(text);
+    error_code ec;
+    {
+      const auto mark = deadline_.waits(handshake::wait::rest);  // for the peer to take it
+      ec = co_await stream_.write(text);
+    }
     gone_ = static_cast<bool>(ec);
     co_return !ec && form.keep_alive;
   }

@@ -460,6 +460,34 @@ TEST_SUITE("client limits") {
     CHECK(one.server.stats().handshaking <= 32);
   }
 
+  TEST_CASE("who asks and does not take the answer makes room") {
+    skein::client_limits limits;
+    limits.handshakes_per_address = 1;
+    auto where = with_clients(limits);
+    where.max_handshakes = 4;
+    timed_server one{where,
+                     [](skein::server& server) {
+                       server.get("/much", [](const skein::request&) -> asio::awaitable<skein::response> {
+                         skein::response much;
+                         much.body = std::string(std::size_t{32} << 20U, 'x');
+                         co_return much;
+                       });
+                     },
+                     1};
+    std::vector<std::unique_ptr<raw_client>> deaf;
+    for (int i = 0; i < 4; ++i) {
+      deaf.push_back(std::make_unique<raw_client>(one.server.port(), 4096));
+      deaf.back()->send("GET /much HTTP/1.1\r\nHost: a\r\n\r\n");
+      CHECK(deaf.back()->readable_within(10s));
+    }
+    raw_client other{one.server.port(), 0, address_b};
+    other.send(upgrade_request("/echo"));
+    CHECK_FALSE(other.readable_within(50ms));
+    one.time->advance(2s);
+    CHECK(other.read_answer().status == 101);
+    CHECK(refused(one.server, refusal_reason::address_limit) == 3);
+  }
+
   TEST_CASE("who has had an answer and takes its time with the next request makes room") {
     skein::server_options where;
     where.max_handshakes = 2;
