@@ -168,10 +168,11 @@ bool listener::accept_waiting() {
 }
 
 void listener::make_room() noexcept {
-  const auto gone = handshakes_->make_room(shard_->now());
+  const auto now = shard_->now();
+  const auto gone = handshakes_->make_room(now);
   server_->hub->count_refusal(refusal_reason::address_limit, gone.past_address);
   server_->hub->count_refusal(refusal_reason::timeout, gone.too_slow);
-  look_again();
+  look_again(now);
 }
 
 std::optional<refusal_reason> listener::refuses(const tcp::endpoint& peer) noexcept {
@@ -198,9 +199,9 @@ void listener::rest(std::chrono::milliseconds time) noexcept {
   }
 }
 
-void listener::look_again() noexcept {
+void listener::look_again(time_point now) noexcept {
   try {
-    if (!look_.is_set()) shard_->set_deadline(look_, shard_->now() + handshakes::look_interval);
+    if (!look_.is_set()) shard_->set_deadline(look_, now + handshakes::look_interval);
   } catch (const std::bad_alloc&) {
     shard_->remove_deadline(look_);
   }

@@ -77,7 +77,7 @@ class listener : public std::enable_shared_from_this<listener> {
   /// Lets the accept loop pause, unless it is about to, or there is no memory to end the pause.
   void rest(std::chrono::milliseconds time) noexcept;
   /// The accept loop looks for room again after a moment, unless there is no memory for that.
-  void look_again() noexcept;
+  void look_again(time_point now) noexcept;
 
   /// Not each time: it may last, and there are ten times a second.
   void report(const std::string& problem, time_point& silent_until);

@@ -51,6 +51,7 @@ std::optional<std::string> origin_form(std::string_view target) {
   if (target.find('#') != std::string_view::npos) return std::nullopt;
   if (target.starts_with('/')) return std::string{target};
   const auto scheme = target.find("://");
+  if (scheme == std::string_view::npos) return std::nullopt;
   if (!same_name(target.substr(0, scheme), "http") && !same_name(target.substr(0, scheme), "https"))
     return std::nullopt;
   const auto authority = target.substr(scheme + 3);

@@ -69,6 +69,7 @@ std::vector<request_row> requests() {
       {"a path that is in the query of a whole URI", "GET http://x?y=/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
        404},
       {"a whole URI", "GET HTTP://x/who HTTP/1.1\r\nHost: x\r\n\r\n", 426},
+      {"a target that is a scheme alone", "GET http HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"a target that is a star", "GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"a Host with a path", "GET /who HTTP/1.1\r\nHost: x/y\r\n\r\n", 400},
       {"a Host with a user", "GET /who HTTP/1.1\r\nHost: u@x\r\n\r\n", 400},
