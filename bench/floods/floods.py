@@ -303,6 +303,10 @@ FILES = {"descriptors": 64}
 TLS = {"slow-tls"}
 
 
+class Refused(RuntimeError):
+    pass
+
+
 class Honest:
     """A client of another address that sends a message eight times a second, which every limit allows, and waits for its echo."""
 
@@ -312,12 +316,20 @@ class Honest:
         self.latencies = []
         self.joined = asyncio.Event()
 
-    async def run(self):
+    async def join(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.target.port, local_addr=(HONEST, 0), ssl=self.tls)
-        writer.write(request())
-        answer = await reader.readuntil(b"\r\n\r\n")
-        if not answer.startswith(b"HTTP/1.1 101"):
-            raise RuntimeError(f"an honest client is refused: {answer[:60]}")
+        try:
+            writer.write(request())
+            answer = await reader.readuntil(b"\r\n\r\n")
+            if not answer.startswith(b"HTTP/1.1 101"):
+                raise Refused(f"an honest client is refused: {answer[:60]}")
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return reader, writer
+
+    async def run(self):
+        reader, writer = await self.join()
         self.joined.set()
         while True:
             began = time.monotonic()
@@ -349,23 +361,12 @@ class Newcomers:
         while True:
             began = time.monotonic()
             try:
-                await self.come()
+                _, writer = await asyncio.wait_for(self.honest.join(), 10)
                 self.waits.append(time.monotonic() - began)
-            except (OSError, EOFError, asyncio.TimeoutError):
+                writer.transport.abort()
+            except (OSError, EOFError, Refused, asyncio.TimeoutError):
                 self.refused += 1
             await asyncio.sleep(0.33)
-
-    async def come(self):
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection("127.0.0.1", self.honest.target.port, local_addr=(HONEST, 0), ssl=self.honest.tls), 10
-        )
-        try:
-            writer.write(request())
-            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-            if not answer.startswith(b"HTTP/1.1 101"):
-                raise EOFError
-        finally:
-            writer.transport.abort()
 
     def told(self):
         slowest = f"{max(self.waits) * 1000:.0f} ms" if self.waits else "-"

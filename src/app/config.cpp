@@ -38,24 +38,25 @@ void take_over(config& into, const values_by_key& values) {
     if (found == values.end()) continue;
     const auto& [source, texts] = found->second;
     const std::string prefix = what.key + ", from " + source + ": ";
-    // An empty list would switch off what another source has switched on.
-    if (texts.empty())
-      throw configuration_error(prefix + "'' is not allowed; allowed: " + what.allowed + what.hint);
+    const auto refuse = [&](std::string_view text) {
+      throw configuration_error(prefix + in_quotes(text) + " is not allowed; allowed: " + what.allowed +
+                                what.hint);
+    };
+    if (texts.empty()) refuse({});  // it would switch off what another source has switched on
     if (!what.repeatable && texts.size() != 1) throw configuration_error(prefix + "given more than once");
     if (what.set(into, texts)) continue;
     config scratch;
     const auto wrong =
         std::ranges::find_if(texts, [&](const std::string& text) { return !what.set(scratch, {text}); });
-    throw configuration_error(prefix + in_quotes(wrong == texts.end() ? texts.front() : *wrong) +
-                              " is not allowed; allowed: " + what.allowed + what.hint);
+    refuse(wrong == texts.end() ? texts.front() : *wrong);
   }
 }
 
-void require_default(const config& loaded, std::string_view key, const config& defaults,
-                     std::string_view without) {
+/// An option that says something needs what is not there.
+void require_default(const config& loaded, std::string_view key, std::string_view without) {
   const auto what = std::ranges::find(app::options(), key, &option::key);
   const auto value = what->show(loaded);
-  if (value == what->show(defaults)) return;
+  if (value == what->show(config{})) return;
   throw configuration_error(what->key + ": " + in_quotes(value) + " is of no use without " +
                             std::string{without});
 }
@@ -67,22 +68,17 @@ void require_agreement(const config& loaded) {
     throw configuration_error("tls-key: " + std::to_string(tls.key_files.size()) +
                               " given; allowed: as many as tls-certificate, of which there are " +
                               std::to_string(tls.certificate_files.size()));
-  if (!tls.client_ca_file.empty() && tls.certificate_files.empty())
-    throw configuration_error("tls-client-ca: " + in_quotes(tls.client_ca_file) +
-                              " is of no use without a tls-certificate");
-  const config defaults;
+  if (tls.certificate_files.empty()) require_default(loaded, "tls-client-ca", "a tls-certificate");
   if (!loaded.tokens.any()) {
     for (const auto key : {"jwt-issuer", "jwt-audience", "jwt-require-nbf", "jwt-one-time", "token-cookie",
                            "token-query", "token-first-message"})
-      require_default(loaded, key, defaults, "keys: jwt-key, jwt-secret-file or jwks");
+      require_default(loaded, key, "keys: jwt-key, jwt-secret-file or jwks");
   }
-  if (loaded.server.clients.messages.is_off())
-    require_default(loaded, "message-burst", defaults, "a message-rate");
-  if (loaded.server.proxies.trusted.empty())
-    require_default(loaded, "forwarded-header", defaults, "a trusted-proxy");
+  if (loaded.server.clients.messages.is_off()) require_default(loaded, "message-burst", "a message-rate");
+  if (loaded.server.proxies.trusted.empty()) require_default(loaded, "forwarded-header", "a trusted-proxy");
 }
 
-/// What is allowed, and seldom meant.
+/// Warns of what is allowed, and seldom meant.
 void warn_of_doors(config& loaded) {
   const auto& trusted = loaded.server.proxies.trusted;
   for (const auto& network : trusted) {
@@ -97,6 +93,12 @@ void warn_of_doors(config& loaded) {
   if (loaded.tokens.issuers.size() > 1 && loaded.tokens.user == token_user::subject)
     loaded.warnings.push_back(
         "jwt-user is sub, with several issuers: what one of them calls alice is the other's alice");
+}
+
+config checked(config loaded) {
+  require_agreement(loaded);
+  warn_of_doors(loaded);
+  return loaded;
 }
 
 std::vector<std::string> split(std::string_view list) {
@@ -209,9 +211,7 @@ flags read_flags(int argc, const char* const* argv) {
 config config::from_environment() {
   config result;
   take_over(result, read_environment(result.warnings));
-  require_agreement(result);
-  warn_of_doors(result);
-  return result;
+  return checked(std::move(result));
 }
 
 config config::load(int argc, const char* const* argv) {
@@ -220,9 +220,7 @@ config config::load(int argc, const char* const* argv) {
   if (!from_flags.file.empty()) take_over(result, read_file(from_flags.file));
   take_over(result, read_environment(result.warnings));
   take_over(result, from_flags.values);
-  require_agreement(result);
-  warn_of_doors(result);
-  return result;
+  return checked(std::move(result));
 }
 
 std::vector<option_description> config::options() {

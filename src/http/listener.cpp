@@ -61,7 +61,7 @@ class listener::stop_order {
   ~stop_order() {
     if (!self_) return;
     self_->handshakes_->room.abandon();
-    self_->rest_.over.abandon();
+    self_->rested_.abandon();
   }
   void operator()() {
     const auto self = std::exchange(self_, nullptr);
@@ -70,7 +70,7 @@ class listener::stop_order {
     self->handshakes_->stop();
     self->shard_->remove_deadline(self->rest_);
     self->shard_->remove_deadline(self->look_);
-    self->rest_.over.wake();
+    self->rested_.wake();
     self->handshakes_->room.wake();
   }
 
@@ -115,7 +115,7 @@ asio::awaitable<void> listener::accept_loop(std::shared_ptr<listener> self) {
   tcp::endpoint peer;
   while (!self->server_->stopping.load(std::memory_order_relaxed)) {
     if (self->rest_.is_set()) {
-      co_await self->rest_.over.wait();
+      co_await self->rested_.wait();
       while (!self->server_->stopping.load(std::memory_order_relaxed) && self->accept_waiting()) {
         co_await asio::post(self->shard_->executor(), asio::use_awaitable);  // the others' turn
       }
@@ -172,7 +172,7 @@ void listener::make_room() noexcept {
   const auto gone = handshakes_->make_room(now);
   server_->hub->count_refusal(refusal_reason::address_limit, gone.past_address);
   server_->hub->count_refusal(refusal_reason::timeout, gone.too_slow);
-  look_again(now);
+  set(look_, now + handshakes::look_interval);
 }
 
 std::optional<refusal_reason> listener::refuses(const tcp::endpoint& peer) noexcept {
@@ -191,19 +191,11 @@ void listener::reset(int accepted, refusal_reason why) noexcept {
   ::close(accepted);
 }
 
-void listener::rest(std::chrono::milliseconds time) noexcept {
+void listener::set(wake_up& what, time_point when) noexcept {
   try {
-    if (!rest_.is_set()) shard_->set_deadline(rest_, shard_->now() + time);
+    if (!what.is_set()) shard_->set_deadline(what, when);
   } catch (const std::bad_alloc&) {
-    shard_->remove_deadline(rest_);
-  }
-}
-
-void listener::look_again(time_point now) noexcept {
-  try {
-    if (!look_.is_set()) shard_->set_deadline(look_, now + handshakes::look_interval);
-  } catch (const std::bad_alloc&) {
-    shard_->remove_deadline(look_);
+    shard_->remove_deadline(what);
   }
 }
 

@@ -50,17 +50,14 @@ class listener : public std::enable_shared_from_this<listener> {
  private:
   class stop_order;
 
-  /// A pause of the accept loop, by the shard's own clock.
-  struct pause final : deadline_entry {
-    wake_slot over;
-    void on_deadline(time_point) override { over.wake(); }
-  };
+  /// Wakes the accept loop where it waits, by the shard's own clock.
+  class wake_up final : public deadline_entry {
+   public:
+    explicit wake_up(wake_slot& where) noexcept : where_(where) {}
+    void on_deadline(time_point) override { where_.wake(); }
 
-  /// Who keeps others out is given a moment; then the accept loop looks again.
-  struct second_look final : deadline_entry {
-    explicit second_look(wake_slot& of) noexcept : room(of) {}
-    wake_slot& room;
-    void on_deadline(time_point) override { room.wake(); }
+   private:
+    wake_slot& where_;
   };
 
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self);
@@ -75,9 +72,9 @@ class listener : public std::enable_shared_from_this<listener> {
   /// Ends a connection that nobody listens to; nothing is kept for it.
   void reset(int accepted, refusal_reason why) noexcept;
   /// Lets the accept loop pause, unless it is about to, or there is no memory to end the pause.
-  void rest(std::chrono::milliseconds time) noexcept;
-  /// The accept loop looks for room again after a moment, unless there is no memory for that.
-  void look_again(time_point now) noexcept;
+  void rest(std::chrono::milliseconds time) noexcept { set(rest_, shard_->now() + time); }
+  /// Unless it is set already, or there is no memory for it.
+  void set(wake_up& what, time_point when) noexcept;
 
   /// Not each time: it may last, and there are ten times a second.
   void report(const std::string& problem, time_point& silent_until);
@@ -92,8 +89,9 @@ class listener : public std::enable_shared_from_this<listener> {
   spare_descriptor spare_;
   time_point accept_silent_until_ = time_point::min();
   time_point session_silent_until_ = time_point::min();
-  pause rest_;
-  second_look look_;
+  wake_slot rested_;
+  wake_up rest_{rested_};
+  wake_up look_;  // who keeps others out is given a moment; then the accept loop looks again
 };
 
 }  // namespace skein::detail

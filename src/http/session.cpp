@@ -5,9 +5,9 @@
 #include "http/answer.hpp"
 #include "http/arrival.hpp"
 #include "http/first_message.hpp"
+#include "http/request_form.hpp"
 #include "http/sign_in.hpp"
 #include "http/upgrade.hpp"
-#include "wire/http_text.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -16,7 +16,6 @@
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
-#include <algorithm>
 #include <optional>
 #include <stdexcept>
 
@@ -43,42 +42,6 @@ std::string describe(const asio::ip::address& address) {
 
 std::string describe(const asio::ip::tcp::endpoint& peer) {
   return describe(peer.address()) + ':' + std::to_string(peer.port());
-}
-
-/// A request line may name the whole URI (RFC 9112 section 3.2.2); routes know paths. Nothing for what is
-/// neither.
-std::optional<std::string> origin_form(std::string_view target) {
-  if (target.find('#') != std::string_view::npos) return std::nullopt;
-  if (target.starts_with('/')) return std::string{target};
-  const auto scheme = target.find("://");
-  if (scheme == std::string_view::npos) return std::nullopt;
-  if (!same_name(target.substr(0, scheme), "http") && !same_name(target.substr(0, scheme), "https"))
-    return std::nullopt;
-  const auto authority = target.substr(scheme + 3);
-  const auto end = std::min(authority.find_first_of("/?"), authority.size());
-  if (end == 0) return std::nullopt;
-  const auto rest = authority.substr(end);
-  return rest.starts_with('/') ? std::string{rest} : '/' + std::string{rest};
-}
-
-/// What a Host field may be made of (RFC 9110 section 7.2, RFC 3986 section 3.2.2); whose it is, is not
-/// asked.
-bool is_host(std::string_view value) noexcept {
-  return std::all_of(value.begin(), value.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view{"-._~!$&'()*+,;=:[]%"}.find(c) != std::string_view::npos;
-  });
-}
-
-/// Whether the last coding is chunked, and no other would be in its place (RFC 9112 section 6.3): else nobody
-/// knows where the content ends.
-bool ends_chunked(const request& what) {
-  std::string_view last;
-  for (const auto& [name, value] : what.headers()) {
-    if (same_name(name, "Transfer-Encoding")) last = value;
-  }
-  const auto comma = last.rfind(',');
-  return same_name(trim(comma == std::string_view::npos ? last : last.substr(comma + 1)), "chunked");
 }
 
 /// What reading a request came to.
@@ -238,7 +201,7 @@ class session {
     const auto hosts = result.request.count("Host");
     const bool encoded = result.request.has_header("Transfer-Encoding");
     if (hosts > 1 || (hosts == 0 && result.version >= 11) || !path ||
-        !is_host(trim(result.request.header("Host"))) || (encoded && !ends_chunked(result.request))) {
+        !is_host(result.request.header("Host")) || (encoded && !ends_chunked(result.request))) {
       refuse(result, 400, "malformed request\n", refusal_reason::malformed);
       return;
     }

@@ -1,6 +1,7 @@
 #include "http/upgrade.hpp"
 
 #include "http/answer.hpp"
+#include "http/request_form.hpp"
 #include "security/token_place.hpp"
 #include "wire/http_text.hpp"
 
@@ -43,12 +44,6 @@ refusal refuse(unsigned status, std::string text) {
 }
 
 }  // namespace
-
-bool has_content(const request& what) {
-  if (what.has_header("Transfer-Encoding")) return true;
-  const auto length = trim(what.header("Content-Length"));
-  return length.find_first_not_of('0') != std::string_view::npos;
-}
 
 bool asks_for_upgrade(const request& what, unsigned version) noexcept {
   return version >= 11 && lists(what, "Upgrade", "websocket", true) &&

@@ -12,9 +12,6 @@
 
 namespace skein::detail {
 
-/// Whether a request that could be parsed announces content (RFC 9112 section 6).
-[[nodiscard]] bool has_content(const request& what);
-
 /// Whether the request asks for an upgrade to WebSocket at all (RFC 9110 section 7.8; HTTP/1.0 cannot).
 [[nodiscard]] bool asks_for_upgrade(const request& what, unsigned version) noexcept;
 

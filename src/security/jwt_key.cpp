@@ -4,7 +4,6 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
@@ -189,13 +188,6 @@ signature_check check_signature(const jwt_key& key, std::string_view signed_text
   const auto& state = key.state();
   if (state.mac) return check_mac(state.mac.get(), signed_text, signature);
   return check_public(state.digest.get(), traits_of(state.algorithm), signed_text, signature);
-}
-
-std::uint64_t random_word() {
-  const quiet_errors quiet;
-  std::uint64_t word = 0;
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(&word), sizeof word) != 1) throw std::bad_alloc{};
-  return word;
 }
 
 }  // namespace detail

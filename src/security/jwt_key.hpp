@@ -55,9 +55,6 @@ enum class signature_check : std::uint8_t { right, wrong, failed };
 [[nodiscard]] signature_check check_signature(const jwt_key& key, std::string_view signed_text,
                                               std::string_view signature) noexcept;
 
-/// Bytes that nobody can guess; throws `std::bad_alloc` if there are none.
-[[nodiscard]] std::uint64_t random_word();
-
 }  // namespace skein::detail
 
 /// What a key starts each verification from. It is set up once, since that is half the work of an HMAC.

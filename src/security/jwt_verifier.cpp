@@ -160,8 +160,7 @@ struct jwt_verifier::impl {
   impl(std::shared_ptr<const key_list> first, jwt_options given)
       : options(std::move(given)), keys(std::move(first)) {
     check(options);
-    if (options.one_time_capacity != 0)
-      used.emplace(options.one_time_capacity, siphash_key{random_word(), random_word()});
+    if (options.one_time_capacity != 0) used.emplace(options.one_time_capacity, draw_siphash_key());
   }
 
   [[nodiscard]] std::shared_ptr<const key_list> current() const {

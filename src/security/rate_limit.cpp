@@ -1,10 +1,11 @@
 #include "security/rate_limit.hpp"
 
+#include "security/client_address.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <charconv>
 #include <limits>
-#include <random>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -55,38 +56,6 @@ std::string to_string(const rate& limit) {
 }
 
 namespace detail {
-namespace {
-
-/// What is hashed for an address: a byte that says which kind it is, and the bytes that count.
-struct address_key {
-  std::array<char, 9> bytes{};
-  std::size_t size = 0;
-
-  explicit address_key(const boost::asio::ip::address& from) noexcept {
-    const auto add = [this](const auto& some, std::size_t count) {
-      std::transform(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(count), bytes.begin() + 1,
-                     [](unsigned char byte) { return static_cast<char>(byte); });
-      size = 1 + count;
-    };
-    if (from.is_v4()) {
-      bytes[0] = 4;
-      add(from.to_v4().to_bytes(), 4);
-      return;
-    }
-    const auto whole = from.to_v6().to_bytes();
-    if (from.to_v6().is_v4_mapped()) {
-      bytes[0] = 4;
-      std::array<unsigned char, 4> last{};
-      std::copy(whole.begin() + 12, whole.end(), last.begin());
-      add(last, 4);
-    } else {
-      bytes[0] = 6;
-      add(whole, 8);
-    }
-  }
-};
-
-}  // namespace
 
 // Hashes and buckets apart, so that looking for a hash touches two cache lines. A bucket that is full is
 // free, whatever hash stands beside it.
@@ -142,8 +111,8 @@ bool keyed_buckets::has_one(const boost::asio::ip::address& from, time_point now
 }
 
 std::uint64_t keyed_buckets::hash_of(const boost::asio::ip::address& from) const noexcept {
-  const address_key key{from};
-  return siphash::of(secret_, {key.bytes.data(), key.size});
+  const auto key = key_of(from);
+  return siphash::of(secret_, {reinterpret_cast<const char*>(key.data()), key.size()});
 }
 
 rate_verdict keyed_buckets::take_hashed(std::uint64_t hash, std::uint64_t cost, time_point now) noexcept {

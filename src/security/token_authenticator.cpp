@@ -170,8 +170,8 @@ asio::awaitable<token_answer> token_authenticator::refresh(connection& who, std:
   if (!answer.good()) co_return answer;
   if (!who.is_open()) co_return token_answer{token_status::closed};
   auto renewed = answer.who();
-  if (!may_renew(who, renewed)) co_return token_answer{token_status::other_user};
-  if (!who.renew(std::move(renewed))) co_return token_answer{token_status::other_user};
+  if (!may_renew(who, renewed) || !who.renew(std::move(renewed)))
+    co_return token_answer{token_status::other_user};
   co_return answer;
 }
 

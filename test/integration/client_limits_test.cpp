@@ -43,6 +43,27 @@ skein::server_options with_clients(skein::client_limits limits) {
   return where;
 }
 
+skein::server_options with_handshakes(std::size_t most, std::size_t of_one_address) {
+  skein::server_options where;
+  where.max_handshakes = most;
+  where.clients.handshakes_per_address = of_one_address;
+  return where;
+}
+
+/// Clients that begin a request and leave it at that.
+struct slow_clients {
+  raw_client& comes(const test_server& to, std::uint32_t from = 0, std::string_view before = {}) {
+    all.push_back(std::make_unique<raw_client>(to.port(), 0, from));
+    all.back()->send(std::string{before} + "GET");
+    return *all.back();
+  }
+  static void finishes(raw_client& one) {
+    one.send(upgrade_request("/echo").substr(3));
+    CHECK(one.read_answer().status == 101);
+  }
+  std::vector<std::unique_ptr<raw_client>> all;
+};
+
 skein::server_options behind_proxies(std::vector<std::string> trusted) {
   skein::server_options where;
   where.proxies.trusted = std::move(trusted);
@@ -351,11 +372,7 @@ TEST_SUITE("client limits") {
   }
 
   TEST_CASE("however many come at once from one address, all of them are served") {
-    skein::client_limits limits;
-    limits.handshakes_per_address = 2;
-    auto where = with_clients(limits);
-    where.max_handshakes = 8;
-    timed_server one{where, {}, 1};
+    timed_server one{with_handshakes(8, 2), {}, 1};
     std::vector<std::unique_ptr<raw_client>> storm;
     for (int i = 0; i < 40; ++i) storm.push_back(std::make_unique<raw_client>(one.server.port()));
     for (const auto& each : storm) CHECK(each->open("/echo").status == 101);
@@ -365,19 +382,12 @@ TEST_SUITE("client limits") {
   TEST_CASE("who keeps others out is held to its number of handshakes: one below, at, and one above") {
     for (const std::size_t held : {2U, 3U, 4U}) {
       CAPTURE(held);
-      skein::client_limits limits;
-      limits.handshakes_per_address = 3;
-      auto where = with_clients(limits);
-      where.max_handshakes = 8;
-      timed_server one{where, {}, 1};
-      std::vector<std::unique_ptr<raw_client>> slow;
-      const auto comes = [&](std::uint32_t from) {
-        slow.push_back(std::make_unique<raw_client>(one.server.port(), 0, from));
-        slow.back()->send("GET");
-        return eventually([&] { return one.server.stats().handshaking == slow.size(); });
-      };
-      while (slow.size() < held) REQUIRE(comes(address_a));
-      while (slow.size() < 8) REQUIRE(comes(address_a + 1 + static_cast<std::uint32_t>(slow.size())));
+      timed_server one{with_handshakes(8, 3), {}, 1};
+      slow_clients slow;
+      for (std::uint32_t i = 0; i < 8; ++i) {
+        slow.comes(one.server, i < held ? address_a : address_a + 1 + i);
+        REQUIRE(eventually([&] { return one.server.stats().handshaking == slow.all.size(); }));
+      }
       raw_client other{one.server.port(), 0, address_b};
       other.send(upgrade_request("/echo"));
       one.time->advance(1'999ms);
@@ -385,33 +395,23 @@ TEST_SUITE("client limits") {
       one.time->advance(101ms);
       if (held > 3) {
         CHECK(other.read_answer().status == 101);
-        CHECK(slow.front()->read_to_end() != stream_end::open);  // the oldest
+        CHECK(slow.all.front()->read_to_end() != stream_end::open);  // the oldest
       } else {
         CHECK_FALSE(other.readable_within(50ms));
       }
       CHECK(refused(one.server, refusal_reason::address_limit) == (held > 3 ? 1 : 0));
       // All the others may finish.
-      for (std::size_t i = held > 3 ? 1 : 0; i < slow.size(); ++i) {
-        slow[i]->send(upgrade_request("/echo").substr(3));
-        CHECK(slow[i]->read_answer().status == 101);
-      }
+      for (std::size_t i = held > 3 ? 1 : 0; i < slow.all.size(); ++i) slow_clients::finishes(*slow.all[i]);
       if (held <= 3) CHECK(other.read_answer().status == 101);
     }
   }
 
   TEST_CASE("an address that kept others out has no more than its number for ten seconds") {
-    skein::client_limits limits;
-    limits.handshakes_per_address = 1;
-    auto where = with_clients(limits);
-    where.max_handshakes = 4;
+    auto where = with_handshakes(4, 1);
     where.handshake_timeout = 60s;
     timed_server one{where, {}, 1};
-    std::vector<std::unique_ptr<raw_client>> slow;
-    const auto comes = [&] {
-      slow.push_back(std::make_unique<raw_client>(one.server.port()));
-      slow.back()->send("GET");
-    };
-    for (int i = 0; i < 4; ++i) comes();
+    slow_clients slow;
+    for (int i = 0; i < 4; ++i) slow.comes(one.server);
     REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
     raw_client other{one.server.port(), 0, address_b};
     other.send(upgrade_request("/echo"));
@@ -422,11 +422,10 @@ TEST_SUITE("client limits") {
     CHECK(status_or_reset(one.server) == 0);
     CHECK(refused(one.server, refusal_reason::address_limit) == 4);
     one.time->advance(5ms);  // who is reset is reset in batches
-    slow.back()->send(upgrade_request("/echo").substr(3));
-    CHECK(slow.back()->read_answer().status == 101);
+    slow_clients::finishes(*slow.all.back());
     REQUIRE(eventually([&] { return one.server.stats().handshaking == 0; }));
     CHECK(status_of(one.server, {}) == 101);  // below its number
-    comes();
+    slow.comes(one.server);
     REQUIRE(eventually([&] { return one.server.stats().handshaking == 1; }));
     one.time->advance(9'994ms);
     CHECK(status_or_reset(one.server) == 0);  // and from now on ten seconds again
@@ -461,11 +460,7 @@ TEST_SUITE("client limits") {
   }
 
   TEST_CASE("who asks and does not take the answer makes room") {
-    skein::client_limits limits;
-    limits.handshakes_per_address = 1;
-    auto where = with_clients(limits);
-    where.max_handshakes = 4;
-    timed_server one{where,
+    timed_server one{with_handshakes(4, 1),
                      [](skein::server& server) {
                        server.get("/much", [](const skein::request&) -> asio::awaitable<skein::response> {
                          skein::response much;
@@ -504,48 +499,29 @@ TEST_SUITE("client limits") {
     CHECK(other.read_answer().status == 101);
     CHECK(slow.read_to_end() != stream_end::open);
     CHECK(refused(one.server, refusal_reason::timeout) == 1);
-    first.send(upgrade_request("/echo").substr(3));
-    CHECK(first.read_answer().status == 101);
+    slow_clients::finishes(first);
   }
 
   TEST_CASE("a trusted proxy is many clients, and may be in as many handshakes as it likes") {
-    skein::client_limits limits;
-    limits.handshakes_per_address = 1;
-    auto where = with_clients(limits);
-    where.max_handshakes = 4;
+    auto where = with_handshakes(4, 1);
     where.proxies.trusted = {"127.0.0.1"};
     timed_server one{where, {}, 1};
-    std::vector<std::unique_ptr<raw_client>> slow;
-    for (int i = 0; i < 5; ++i) {
-      slow.push_back(std::make_unique<raw_client>(one.server.port()));
-      slow.back()->send("GET");
-    }
+    slow_clients slow;
+    for (int i = 0; i < 5; ++i) slow.comes(one.server);
     REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
     one.time->advance(4'999ms);
-    for (const auto& each : slow) {
-      each->send(upgrade_request("/echo").substr(3));
-      CHECK(each->read_answer().status == 101);
-    }
+    for (const auto& each : slow.all) slow_clients::finishes(*each);
   }
 
   TEST_CASE("behind a proxy that says who comes, each of those may be in so many handshakes") {
-    skein::client_limits limits;
-    limits.handshakes_per_address = 1;
-    auto where = with_clients(limits);
-    where.max_handshakes = 4;
+    auto where = with_handshakes(4, 1);
     where.handshake_timeout = 60s;
     where.proxies.trusted = {"127.0.0.1"};
     where.proxies.proxy_protocol = true;
     timed_server one{where, {}, 1};
-    std::vector<std::unique_ptr<raw_client>> made;
+    slow_clients made;
     const auto comes = [&](const std::string& client) -> raw_client& {
-      made.push_back(std::make_unique<raw_client>(one.server.port()));
-      made.back()->send("PROXY TCP4 " + client + " 192.0.2.200 56324 443\r\nGET");
-      return *made.back();
-    };
-    const auto finishes = [](raw_client& client) {
-      client.send(upgrade_request("/echo").substr(3));
-      CHECK(client.read_answer().status == 101);
+      return made.comes(one.server, 0, "PROXY TCP4 " + client + " 192.0.2.200 56324 443\r\n");
     };
     auto& a = comes("192.0.2.1");
     auto& b = comes("192.0.2.1");
@@ -559,13 +535,13 @@ TEST_SUITE("client limits") {
       one.time->advance(100ms);
       return refused(one.server, refusal_reason::address_limit) == 1;
     }));
-    finishes(e);
+    slow_clients::finishes(e);
     CHECK(a.read_to_end() != stream_end::open);
     auto& again = comes("192.0.2.1");
     CHECK(again.read_to_end() != stream_end::open);
     CHECK(refused(one.server, refusal_reason::address_limit) == 2);
-    for (auto* const each : {&b, &c, &d}) finishes(*each);
-    finishes(comes("192.0.2.1"));
+    for (auto* const each : {&b, &c, &d}) slow_clients::finishes(*each);
+    slow_clients::finishes(comes("192.0.2.1"));
   }
 
   TEST_CASE("of IPv6 a whole /64 counts as one address") {

@@ -233,21 +233,10 @@ TEST_SUITE("TLS handshake") {
   TEST_CASE("what a certificate says of its user no token renews") {
     tls_fixture made;
     const authority clients{"clients"};
-    std::shared_ptr<skein::token_authenticator> tokens;
-    token_server one{[&](skein::token_options&, skein::server_options& where) {
-                       where.tls = made.server_options().tls;
-                       where.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
-                     },
-                     [&](skein::server& server) {
-                       server.route("/renew", [&](skein::connection& client) -> asio::awaitable<void> {
-                         while (auto got = co_await client.read()) {
-                           const auto answer = co_await tokens->refresh(client, std::string{got->payload()});
-                           const auto text = std::to_string(static_cast<int>(answer.status()));
-                           co_await client.write(skein::message::text(text));
-                         }
-                       });
-                     }};
-    tokens = one.tokens;
+    const token_server one{[&](skein::token_options&, skein::server_options& where) {
+      where.tls = made.server_options().tls;
+      where.tls.client_ca_file = made.folder.write("clients.crt", clients.certificate());
+    }};
     auto wishes = made.trusting();
     wishes.own = clients.issue({.common_name = "ada", .for_client = true});
     const auto renewed = [&](const std::string& headers) {

@@ -250,17 +250,7 @@ TEST_SUITE("tokens") {
   }
 
   TEST_CASE("a newer token of the same user renews a connection in place") {
-    std::shared_ptr<skein::token_authenticator> tokens;
-    token_server one{{}, [&tokens](skein::server& server) {
-                       server.route("/renew", [&tokens](skein::connection& client) -> asio::awaitable<void> {
-                         while (auto got = co_await client.read()) {
-                           auto answer = co_await tokens->refresh(client, std::string{got->payload()});
-                           const auto text = std::to_string(static_cast<int>(answer.status()));
-                           co_await client.write(skein::message::text(text));
-                         }
-                       });
-                     }};
-    tokens = one.tokens;
+    token_server one;
     raw_client client{one.server.port()};
     REQUIRE(client.open("/renew", bearer(token_for("ada", 60))).status == 101);
     const auto refresh = [&](const std::string& token) {

@@ -39,12 +39,22 @@ inline asio::awaitable<void> say_who_then_echo(connection& client) {
   while (auto received = co_await client.read()) co_await client.write(std::move(*received));
 }
 
+/// Renews the connection with each token that comes, and answers with the status.
+inline asio::awaitable<void> renew_each(std::shared_ptr<token_authenticator> tokens, connection& client) {
+  while (auto received = co_await client.read()) {
+    const auto answer = co_await tokens->refresh(client, std::string{received->payload()});
+    const auto text = std::to_string(static_cast<int>(answer.status()));
+    co_await client.write(message::text(text));
+  }
+}
+
 class token_server {
  public:
   explicit token_server(const std::function<void(token_options&, server_options&)>& change = {},
                         const std::function<void(skein::server&)>& routes = {})
       : tokens(make(change)), server(timed(), where, [&](skein::server& one) {
           one.route("/who", say_who_then_echo);
+          one.route("/renew", [of = tokens](connection& client) { return renew_each(of, client); });
           if (routes) routes(one);
           one.add_standard_endpoints();
         }) {}
