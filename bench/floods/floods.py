@@ -140,6 +140,20 @@ async def trickles(target, payload):
         await asyncio.sleep(PAUSE)
 
 
+async def renews(target, patience):
+    """Begins a request, and another on a new connection before anybody has lost patience with the first."""
+    while True:
+        reader, writer = await target.connect()
+        writer.write(b"GET")
+        end = asyncio.ensure_future(target.until_end(reader))
+        await asyncio.wait([end], timeout=patience)
+        if end.done():
+            await asyncio.sleep(PAUSE)
+        else:
+            end.cancel()
+        reset(writer)
+
+
 async def never_reads(target):
     while True:
         reader, writer = await target.connect(limit=1024)
@@ -255,6 +269,11 @@ FLOODS = {
         "500 clients of one address trickle their handshakes, which leaves none of 100 places to others; 10 of them may",
         ["--max-handshakes", "100", "--handshakes-per-address", "10"],
         lambda t: floods(500, lambda: trickles(t, request())),
+    ),
+    "renewed": (
+        "the same 500, each of which gives up after 1.5 s and connects anew at once",
+        ["--max-handshakes", "100", "--handshakes-per-address", "10"],
+        lambda t: floods(500, lambda: renews(t, 1.5)),
     ),
     "handshakes": (
         "1,000 requests to upgrade a second from one address, 10 of them may",

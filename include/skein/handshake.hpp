@@ -99,7 +99,8 @@ struct refusal {
 using admission = std::variant<identity, refusal>;
 
 /// Decides who a request belongs to. Called before the upgrade, on the connection's executor, within the
-/// handshake timeout; an exception counts as status 500.
+/// handshake timeout, past which it is cancelled (`terminal`), as it is when its peer keeps others out; an
+/// exception counts as status 500.
 using authenticator = std::function<asio::awaitable<admission>(const request&)>;
 
 /// Which header trusted proxies write to say who their client is. Only one, because a proxy passes on what it

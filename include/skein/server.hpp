@@ -58,7 +58,10 @@ struct response {
   std::vector<std::pair<std::string, std::string>> headers{};
 };
 
-/// A plain HTTP endpoint for GET and HEAD.
+/// A plain HTTP endpoint for GET and HEAD. Called on an executor of the server, which it must not block; the
+/// request lives until it completes. It has `server_options::handshake_timeout` for its answer, and is then
+/// cancelled (`terminal`) and answered with 503, as it is, without an answer, when its peer keeps others out;
+/// an exception counts as status 500.
 using endpoint = std::function<asio::awaitable<response>(const request&)>;
 
 /// How much and how fast clients may be. A rate that is off, and zero, are no limit.
@@ -82,9 +85,11 @@ struct client_limits {
   /// Connections of one address (IPv6: one /64) that are still in TLS or HTTP while others wait for a place
   /// among `server_options::max_handshakes`. However many come at once from one address, all are served in
   /// turn; but where no place is left, those past this number that have taken longer than half of the
-  /// handshake timeout, or 2 s, are closed without a word, the oldest first, and for the next ten seconds
-  /// their address gets no more than this. It is never more than half of all places. Trusted proxies are many
-  /// clients, and are not counted. Shards divide both numbers among them.
+  /// handshake timeout, or 2 s, are closed without a word, the oldest first; and all those past it at once if
+  /// their address was past it for that long and fewer than this number of its requests to upgrade were
+  /// granted meanwhile. For the next ten seconds the address gets no more than this, as long as half of the
+  /// places are taken. It is never more than half of all places. Trusted proxies are many clients, and are
+  /// not counted. Shards divide both numbers among them.
   std::size_t handshakes_per_address = 128;
   rate accepts{};  ///< requests to upgrade, from all addresses together; past it 503
 };

@@ -72,7 +72,7 @@ asio::awaitable<bool> agree_on_tls(server_core& server, http_stream& stream, ses
     if (tls.resumed()) count(counters.resumed);
     co_return true;
   }
-  if (error == asio::error::operation_aborted) co_return false;  // the server stops
+  if (error == asio::error::operation_aborted) co_return false;  // the server stops, or others need the place
   count(counters.failed);
   if (tls.met_http()) {
     const auto text = this_is_https();
@@ -123,9 +123,9 @@ asio::awaitable<std::optional<arrival>> arrive(server_core& server, http_stream&
 asio::awaitable<void> linger(http_stream& stream, session_deadline& deadline) {
   stream.shutdown_send();
   deadline.start(std::chrono::seconds{1});
-  const auto mark = deadline.waits(handshake::wait::first);
+  const auto mark = deadline.waits(handshake::wait::farewell);
   std::string ignored(4096, '\0');
-  for (std::size_t total = 0; total < 256 * 1024 && !deadline.passed();) {
+  for (std::size_t total = 0; total < 256 * 1024 && !deadline.passed() && !deadline.whose().must_go();) {
     const auto [ec, n] = co_await stream.socket().async_read_some(asio::buffer(ignored), token);
     if (ec) break;
     total += n;

@@ -2,73 +2,97 @@
 
 #include "http/http_stream.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace skein::detail {
 
-handshake::handshake(std::shared_ptr<handshakes> among, http_stream& stream, time_point now)
-    : among_(std::move(among)), stream_(stream), begun_(now) {
-  where_ = among_->all_.insert(among_->all_.end(), this);
+handshake_place::handshake_place(std::shared_ptr<handshakes> of) noexcept : of_(std::move(of)) {
+  ++of_->taken_;
+}
+
+handshake_place::~handshake_place() {
+  if (of_) --of_->taken_;
+}
+
+handshake::handshake(handshake_place place, http_stream& stream, time_point now)
+    : place_(std::move(place)), stream_(stream), begun_(now) {
+  where_ = among()->all_.insert(among()->all_.end(), this);
 }
 
 handshake::~handshake() {
   ends_waiting();
-  among_->let_go(*this);
-  among_->all_.erase(where_);
+  among()->let_go(*this);
+  among()->all_.erase(where_);
+  if (goes_at_once_) --among()->leaving_;
 }
 
 bool handshake::comes_from(const boost::asio::ip::address& peer, time_point now) {
-  if (!among_->listens_to(peer, now)) return false;
-  if (among_->limits_.of_address == 0) return true;
-  const auto key = key_of(peer);
-  ++among_->addresses_[key].connections;
-  from_ = key;
+  if (among()->limits_.of_address == 0) return true;
+  const auto found = among()->addresses_.try_emplace(key_of(peer)).first;
+  if (among()->refuses(found->second, among()->taken_ - 1, now)) return false;
+  ++found->second.connections;
+  from_ = found;
   return true;
 }
 
+void handshake::got_in() noexcept {
+  if (from_) ++(*from_)->second.got_in;
+}
+
 void handshake::begins_to_wait(wait for_what) {
-  if (for_what == wait::next_request) {
-    auto& others = among_->between_requests_;
-    between_requests_ = others.insert(others.end(), this);
+  if (yields(for_what)) {
+    auto& others = among()->yielding_;
+    yields_ = others.insert(others.end(), this);
   }
   waits_for_ = for_what;
 }
 
 void handshake::ends_waiting() noexcept {
-  if (std::exchange(waits_for_, wait::nothing) == wait::next_request)
-    among_->between_requests_.erase(between_requests_);
+  if (yields(std::exchange(waits_for_, wait::nothing))) among()->yielding_.erase(yields_);
+}
+
+void handshake::interrupt() noexcept {
+  stream_.cancel();
+  signal_.emit(boost::asio::cancellation_type::terminal);
+}
+
+bool handshakes::refuses(address& which, std::size_t taken, time_point now) const noexcept {
+  const auto half = std::max<std::size_t>(1, limits_.most / 2);
+  if (now >= which.held_until || which.connections < limits_.of_address || taken < half) return false;
+  which.held_until = now + memory;
+  return true;
 }
 
 bool handshakes::listens_to(const boost::asio::ip::address& peer, time_point now) noexcept {
   if (addresses_.empty()) return true;
   const auto found = addresses_.find(key_of(peer));
-  if (found == addresses_.end()) return true;
-  auto& which = found->second;
-  if (now >= which.held_until || which.connections < limits_.of_address) return true;
-  which.held_until = now + memory;
-  return false;
+  return found == addresses_.end() || !refuses(found->second, taken_, now);
 }
 
 handshakes::told_to_leave handshakes::make_room(time_point now) noexcept {
   told_to_leave result;
-  if (!between_requests_.empty()) {
-    end(*between_requests_.front());
+  if (now >= judge_after_) look_at_addresses(now);
+  if (leaving_ != 0) return result;
+  if (!yielding_.empty()) {
+    end(*yielding_.front());
     return result;
   }
   if (now < look_after_) return result;
-  forget(now);
   std::size_t ended = 0;
   for (auto* const each : all_) {
-    if (now - each->begun_ < limits_.patience || ended == at_once) break;  // nor has any that follows
-    if (each->waits_for_ == handshake::wait::nothing) continue;
-    if (each->answered_) {
+    const bool slow = now - each->begun_ >= limits_.patience;
+    if (ended == at_once || (!slow && !any_held_past_)) break;  // nor is any that follows slow
+    if (each->must_go_) continue;
+    auto* const whose = each->from_ ? &(*each->from_)->second : nullptr;
+    const bool past = whose != nullptr && whose->connections > limits_.of_address;
+    if (past && (slow || now < whose->held_until)) {
+      whose->held_until = now + memory;
+      ++result.past_address;
+    } else if (slow && each->answered_ && each->waits_for_ != handshake::wait::nothing) {
       ++result.too_slow;
     } else {
-      if (!each->from_) continue;
-      auto& whose = addresses_[*each->from_];
-      if (whose.connections <= limits_.of_address) continue;
-      whose.held_until = now + memory;
-      ++result.past_address;
+      continue;
     }
     end(*each);
     ++ended;
@@ -77,31 +101,53 @@ handshakes::told_to_leave handshakes::make_room(time_point now) noexcept {
   return result;
 }
 
+void handshakes::look_at_addresses(time_point now) noexcept {
+  judge_after_ = now + look_interval;
+  any_held_past_ = false;
+  for (auto next = addresses_.begin(); next != addresses_.end();) {
+    auto& which = next->second;
+    if (which.connections == 0 && now >= which.held_until) {
+      next = addresses_.erase(next);
+      continue;
+    }
+    ++next;
+    if (which.connections <= limits_.of_address) continue;
+    if (which.seen_past + limits_.patience < now) {
+      which.judged_at = now + limits_.patience;
+      which.got_in = 0;
+    }
+    which.seen_past = now;
+    if (now >= which.judged_at) {
+      if (which.got_in < limits_.of_address) which.held_until = now + memory;
+      which.judged_at = now + limits_.patience;
+      which.got_in = 0;
+    }
+    any_held_past_ = any_held_past_ || now < which.held_until;
+  }
+}
+
 void handshakes::stop() noexcept {
   for (auto* const each : all_) {
-    if (each->waits_for_ == handshake::wait::first || each->waits_for_ == handshake::wait::next_request)
+    if (each->waits_for_ != handshake::wait::nothing && each->waits_for_ != handshake::wait::rest)
       each->stream_.cancel();
   }
 }
 
 void handshakes::end(handshake& one) noexcept {
+  // Who waits for its peer goes at once; an authenticator of somebody else's may take its time.
+  one.goes_at_once_ = one.waits_for_ != handshake::wait::nothing;
+  if (one.goes_at_once_) ++leaving_;
+  one.must_go_ = true;
   one.ends_waiting();  // not to be chosen again
   let_go(one);
-  one.stream_.cancel();
+  one.interrupt();
 }
 
 void handshakes::let_go(handshake& of) noexcept {
   const auto from = std::exchange(of.from_, std::nullopt);
   if (!from) return;
-  const auto found = addresses_.find(*from);
-  if (--found->second.connections == 0 && found->second.held_until == time_point::min())
-    addresses_.erase(found);
-}
-
-void handshakes::forget(time_point now) noexcept {
-  std::erase_if(addresses_, [now](const auto& each) {
-    return each.second.connections == 0 && now >= each.second.held_until;
-  });
+  auto& which = (*from)->second;
+  if (--which.connections == 0 && which.held_until == time_point::min()) addresses_.erase(*from);
 }
 
 }  // namespace skein::detail

@@ -12,7 +12,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <exception>
 #include <new>
+#include <poll.h>
 #include <string>
 #include <utility>
 
@@ -96,6 +99,7 @@ listener::listener(std::shared_ptr<server_core> server, std::shared_ptr<shard> w
   if (options.socket_write_buffer != 0) {
     acceptor_.set_option(asio::socket_base::send_buffer_size{static_cast<int>(options.socket_write_buffer)});
   }
+  acceptor_.non_blocking(true);
   acceptor_.bind(at);
   acceptor_.listen(asio::socket_base::max_listen_connections);
 }
@@ -112,59 +116,72 @@ void listener::stop() {
 }
 
 asio::awaitable<void> listener::accept_loop(std::shared_ptr<listener> self) {
-  tcp::endpoint peer;
   while (!self->server_->stopping.load(std::memory_order_relaxed)) {
-    if (self->rest_.is_set()) {
-      co_await self->rested_.wait();
-      while (!self->server_->stopping.load(std::memory_order_relaxed) && self->accept_waiting()) {
-        co_await asio::post(self->shard_->executor(), asio::use_awaitable);  // the others' turn
-      }
-      continue;
-    }
-    if (self->handshakes_->is_full()) {
-      self->make_room();
-      if (self->handshakes_->is_full()) co_await self->handshakes_->room.wait();
-      continue;
-    }
-    auto [ec, socket] = co_await self->acceptor_.async_accept(peer, asio::as_tuple(asio::use_awaitable));
-    if (self->server_->stopping.load(std::memory_order_relaxed)) break;
-    if (ec) {
-      if (ec == asio::error::connection_aborted) continue;
-      self->report("accept: " + ec.message(), self->accept_silent_until_);
-      if (self->turn_away()) continue;
-      // Accepting again at once would fail a million times a second.
+    try {
+      co_await accept_next(self);
+    } catch (const std::exception& error) {
+      // For want of memory, as a rule. Whoever waits goes on waiting.
+      self->report("accept: ", error.what(), self->accept_silent_until_);
       self->rest(accept_pause);
-      continue;
-    }
-    if (const auto why = self->refuses(peer)) {
-      self->reset(socket.release(ec), *why);
-    } else {
-      self->serve(std::move(socket));
+      if (!self->rest_.is_set()) ::poll(nullptr, 0, 1);  // nor for a pause: at least it does not spin
     }
   }
 }
 
-bool listener::accept_waiting() {
+asio::awaitable<void> listener::accept_next(std::shared_ptr<listener> self) {
+  if (self->rest_.is_set()) {
+    co_await self->rested_.wait();
+    if (self->server_->stopping.load(std::memory_order_relaxed)) co_return;
+  }
+  if (self->handshakes_->is_full()) {
+    if (self->somebody_waits()) {
+      self->make_room();
+      if (self->handshakes_->is_full()) co_await self->handshakes_->room.wait();
+      co_return;
+    }
+  } else {
+    error_code ec;
+    while (self->accept_some(ec)) {
+      co_await asio::post(self->shard_->executor(), asio::use_awaitable);  // the others' turn
+      if (self->server_->stopping.load(std::memory_order_relaxed)) co_return;
+    }
+    if (ec) {
+      self->report("accept: ", ec.message(), self->accept_silent_until_);
+      // Accepting again at once would fail a million times a second.
+      if (!self->turn_away()) self->rest(accept_pause);
+      co_return;
+    }
+    // Those who are reset are left to gather.
+    if (self->rest_.is_set() || self->handshakes_->is_full()) co_return;
+  }
+  co_await self->acceptor_.async_wait(tcp::acceptor::wait_read, asio::as_tuple(asio::use_awaitable));
+}
+
+bool listener::accept_some(error_code& ec) {
   for (int count = 0; count < accepts_at_once; ++count) {
     if (handshakes_->is_full()) return false;
     tcp::endpoint peer;
     auto size = static_cast<socklen_t>(peer.capacity());
-    const int accepted = ::accept4(acceptor_.native_handle(), peer.data(), &size, SOCK_CLOEXEC);
-    if (accepted < 0) return false;  // that was all, or the accept loop will see what is wrong
+    const int accepted =
+        ::accept4(acceptor_.native_handle(), peer.data(), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted < 0) {
+      if (errno == ECONNABORTED || errno == EINTR) continue;
+      if (errno != EAGAIN) ec.assign(errno, boost::system::system_category());
+      return false;
+    }
+    peer.resize(size);
     if (const auto why = refuses(peer)) {
       reset(accepted, *why);
-      continue;
-    }
-    tcp::socket socket{shard_->executor()};
-    error_code ec;
-    socket.assign(peer.protocol(), accepted, ec);
-    if (ec) {
-      ::close(accepted);
     } else {
-      serve(std::move(socket));
+      serve(accepted, peer.protocol());
     }
   }
   return true;
+}
+
+bool listener::somebody_waits() noexcept {
+  pollfd waiting{acceptor_.native_handle(), POLLIN, 0};
+  return ::poll(&waiting, 1, 0) != 0;
 }
 
 void listener::make_room() noexcept {
@@ -199,11 +216,14 @@ void listener::set(wake_up& what, time_point when) noexcept {
   }
 }
 
-void listener::report(const std::string& problem, time_point& silent_until) {
+void listener::report(std::string_view what, std::string_view why, time_point& silent_until) noexcept {
   const auto now = shard_->now();
   if (now < silent_until) return;
   silent_until = now + report_interval;
-  shard_->problem(problem);
+  try {
+    shard_->problem(std::string{what}.append(why));
+  } catch (const std::exception&) {  // then it stays unsaid
+  }
 }
 
 bool listener::turn_away() {
@@ -218,14 +238,21 @@ bool listener::turn_away() {
   return gone >= 0;
 }
 
-void listener::serve(tcp::socket socket) {
+void listener::serve(int accepted, const tcp& protocol) {
+  tcp::socket socket{shard_->executor()};
+  try {
+    socket.assign(protocol, accepted);
+  } catch (...) {
+    ::close(accepted);
+    throw;
+  }
   error_code ignored;
   socket.set_option(tcp::no_delay{true}, ignored);
-  handshakes_->take_place();
-  asio::co_spawn(shard_->executor(), serve_http(server_, shard_, std::move(socket), handshakes_),
+  asio::co_spawn(shard_->executor(),
+                 serve_http(server_, shard_, std::move(socket), handshake_place{handshakes_}),
                  [self = shared_from_this()](const std::exception_ptr& error) {
-                   if (error) self->report("an HTTP session failed", self->session_silent_until_);
-                   self->handshakes_->give_place_back();
+                   if (error) self->report("an HTTP session failed", {}, self->session_silent_until_);
+                   self->handshakes_->room.wake();
                  });
 }
 

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
+#include <string_view>
 
 namespace skein::detail {
 
@@ -61,10 +61,14 @@ class listener : public std::enable_shared_from_this<listener> {
   };
 
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self);
-  /// Accepts who has come during a pause; whether there may be more.
-  bool accept_waiting();
-  void serve(asio::ip::tcp::socket socket);
+  /// Accepts those who wait, or waits for them, or for a place.
+  static asio::awaitable<void> accept_next(std::shared_ptr<listener> self);
+  /// Accepts who waits, a batch at most; whether there may be more.
+  bool accept_some(error_code& ec);
+  void serve(int accepted, const asio::ip::tcp& protocol);
 
+  /// Whether there is somebody to accept.
+  [[nodiscard]] bool somebody_waits() noexcept;
   /// Nobody may keep others out who has had an answer, or whose address has more places than it may.
   void make_room() noexcept;
   /// Why this connection is not listened to; nothing if it is.
@@ -77,7 +81,7 @@ class listener : public std::enable_shared_from_this<listener> {
   void set(wake_up& what, time_point when) noexcept;
 
   /// Not each time: it may last, and there are ten times a second.
-  void report(const std::string& problem, time_point& silent_until);
+  void report(std::string_view what, std::string_view why, time_point& silent_until) noexcept;
   /// Out of descriptors, who waits would wait in vain, and is told so with the one that is kept. False:
   /// nobody waits, or it could not be kept.
   bool turn_away();

@@ -58,13 +58,12 @@ struct read_result {
 class session {
  public:
   session(std::shared_ptr<server_core> server, std::shared_ptr<shard> where, asio::ip::tcp::socket socket,
-          std::shared_ptr<handshakes> among)
+          handshake_place place)
       : server_(std::move(server)),
         shard_(std::move(where)),
         certificates_(server_->certificates()),
         stream_(std::move(socket), certificates_ ? certificates_->make_session(shard_->wall()) : nullptr),
-        among_(std::move(among)),
-        handshake_(among_, stream_, shard_->now()),
+        handshake_(std::move(place), stream_, shard_->now()),
         deadline_(*shard_, stream_, handshake_),
         counted_(server_->hub->handshaking) {}
 
@@ -138,6 +137,10 @@ class session {
       const auto old = input_.size();
       error_code error;
       if (!deadline_.passed()) error = co_await read_more(first);
+      if (handshake_.must_go()) {
+        gone_ = true;
+        co_return result;
+      }
       // Also with bytes in hand: they may have come in the very turn in which the time was over.
       if (deadline_.passed()) {
         if (first || !input_.empty()) {
@@ -167,13 +170,9 @@ class session {
   asio::awaitable<error_code> read_more(bool first) {
     const auto old = input_.size();
     input_.resize(old + 1024);
-    const bool next = old == 0 && !first;
     const auto mark = deadline_.waits(old != 0 ? handshake::wait::rest
                                       : first  ? handshake::wait::first
                                                : handshake::wait::next_request);
-    // It may be what an accept loop waits for that has no room.
-    if (next && among_->room.waiting())
-      asio::post(shard_->executor(), [among = among_] { among->room.wake(); });
     const auto room = std::span{input_}.subspan(old);
     const auto [error, n] = co_await stream_.read_some(room);
     input_.resize(old + n);
@@ -193,7 +192,8 @@ class session {
     }
     const auto method = message.method_string();
     const auto target = message.target();
-    const auto path = origin_form({target.data(), target.size()});
+    auto path = origin_form({target.data(), target.size()});
+    if (!path && method == "OPTIONS" && target == "*") path = "*";  // RFC 9110 section 9.3.7
     result.request =
         request{{method.data(), method.size()}, path ? std::string_view{*path} : "", headers, remote_};
     result.request.set_client_certificate(certificate_);
@@ -250,34 +250,51 @@ class session {
       co_return co_await upgrade_to(route->first, route->second, std::move(got), form);
     }
     response reply;
-    if (plain == server_->endpoints.end()) {
+    if (plain == server_->endpoints.end() && path != "*") {
       form.keep_alive = note_refusal() && form.keep_alive;
       reply.status = 404;
       reply.body = "not found\n";
-    } else if (got.request.method() != "GET" && !form.head_only) {
+    } else if (plain == server_->endpoints.end() || (got.request.method() != "GET" && !form.head_only)) {
       form.keep_alive = note_refusal() && form.keep_alive;
       reply.status = 405;
       reply.body = "method not allowed\n";
       reply.headers.emplace_back("Allow", "GET, HEAD");
     } else {
-      reply = co_await call(plain->second, got.request);
+      auto made = co_await call(plain->second, path, got.request);
+      if (handshake_.must_go()) {
+        gone_ = true;
+        co_return false;
+      }
+      reply = std::move(made);
     }
     co_return co_await send(std::move(reply), form);
   }
 
-  asio::awaitable<response> call(const endpoint& what, const request& asked) {
-    std::exception_ptr error;
-    try {
-      auto reply = co_await what(asked);
-      co_return reply;
-    } catch (...) {
-      error = std::current_exception();
-    }
-    shard_->problem("endpoint " + std::string{asked.path()} + " threw");
+  asio::awaitable<response> call(const endpoint& what, std::string_view path, const request& asked) {
+    deadline_.start(server_->options.handshake_timeout);
     response reply;
-    reply.status = 500;
-    reply.body = "internal error\n";
+    try {
+      auto made = co_await within_time(what(asked));
+      if (!deadline_.passed()) co_return made;
+    } catch (...) {
+      reply.status = 500;
+      reply.body = "internal error\n";
+    }
+    if (handshake_.must_go()) co_return reply;
+    if (deadline_.passed()) {
+      server_->hub->count_refusal(refusal_reason::timeout);
+      reply.status = 503;
+      reply.body = "the answer took too long\n";
+    }
+    shard_->problem("endpoint " + std::string{path} + (deadline_.passed() ? " took too long" : " threw"));
     co_return reply;
+  }
+
+  /// Cancelled when the deadline passes, or when others need the place.
+  template <class T>
+  asio::awaitable<T> within_time(asio::awaitable<T> what) {
+    return asio::co_spawn(shard_->executor(), std::move(what),
+                          asio::bind_cancellation_slot(handshake_.slot(), asio::use_awaitable));
   }
 
   asio::awaitable<bool> upgrade_to(std::string_view path, const route_entry& route, read_result got,
@@ -292,6 +309,10 @@ class session {
     bool first_message = false;
     if (!checked) {
       auto admitted = co_await authenticate(route, got.request);
+      if (handshake_.must_go()) {
+        gone_ = true;
+        co_return false;
+      }
       if (auto* const found = std::get_if<identity>(&admitted)) {
         who = std::move(*found);
         first_message = who->user.empty() && !route.anonymous;
@@ -340,6 +361,7 @@ class session {
       co_return co_await send(to_response(std::move(checked->first)), form);
     }
     deadline_.stop();
+    handshake_.got_in();
     parts.ticket = std::move(ticket);
     parts.runs = route.runs;
     if (first_message) {
@@ -387,9 +409,7 @@ class session {
     if (nobody_to_ask(route, server_->options)) co_return without_token(route, asked);
     std::exception_ptr error;
     try {
-      auto result =
-          co_await asio::co_spawn(shard_->executor(), sign_in(route, server_->options, asked, why_),
-                                  asio::bind_cancellation_slot(deadline_.slot(), asio::use_awaitable));
+      auto result = co_await within_time(sign_in(route, server_->options, asked, why_));
       if (!deadline_.passed()) co_return result;
     } catch (...) {
       error = std::current_exception();
@@ -397,7 +417,7 @@ class session {
     refusal why;
     why.status = 408;
     why.text = "the request took too long\n";
-    if (error && !deadline_.passed()) {
+    if (error && !deadline_.passed() && !handshake_.must_go()) {
       shard_->problem("the authenticator threw");
       why.status = 500;
       why.text = "internal error\n";
@@ -421,7 +441,6 @@ class session {
   std::shared_ptr<shard> shard_;
   std::shared_ptr<const tls_context> certificates_;  // null: no TLS
   http_stream stream_;
-  std::shared_ptr<handshakes> among_;
   handshake handshake_;
   session_deadline deadline_;
   handshake_count counted_;
@@ -440,8 +459,8 @@ class session {
 }  // namespace
 
 asio::awaitable<void> serve_http(std::shared_ptr<server_core> server, std::shared_ptr<shard> where,
-                                 asio::ip::tcp::socket socket, std::shared_ptr<handshakes> among) {
-  session one{std::move(server), std::move(where), std::move(socket), std::move(among)};
+                                 asio::ip::tcp::socket socket, handshake_place place) {
+  session one{std::move(server), std::move(where), std::move(socket), std::move(place)};
   co_await one.run();
 }
 

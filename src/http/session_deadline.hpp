@@ -7,7 +7,7 @@
 #include "http/http_stream.hpp"
 #include "http/server_core.hpp"
 
-#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/post.hpp>
 
 #include <chrono>
 
@@ -33,7 +33,7 @@ class session_deadline final : public deadline_entry {
       : where_(where), stream_(stream), whose_(whose) {}
   void start(std::chrono::nanoseconds limit) {
     passed_ = false;
-    stream_.allow();
+    if (!whose_.must_go()) stream_.allow();
     where_.set_deadline(*this, deadline_after(where_.now(), limit));
   }
   void stop() noexcept { where_.remove_deadline(*this); }
@@ -43,20 +43,22 @@ class session_deadline final : public deadline_entry {
   [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept { return where_.wall(); }
   /// Until the mark goes, others that wait for a place, or a server that stops, may end what the stream waits
   /// for.
-  [[nodiscard]] wait_mark waits(handshake::wait for_what) { return {whose_, for_what}; }
+  [[nodiscard]] wait_mark waits(handshake::wait for_what) {
+    // It may be what an accept loop waits for that has no room.
+    if (handshake::yields(for_what) && whose_.among()->room.waiting())
+      asio::post(where_.executor(), [among = whose_.among()] { among->room.wake(); });
+    return {whose_, for_what};
+  }
   [[nodiscard]] handshake& whose() noexcept { return whose_; }
-  [[nodiscard]] asio::cancellation_slot slot() noexcept { return signal_.slot(); }
   void on_deadline(time_point) override {
     passed_ = true;
-    stream_.cancel();
-    signal_.emit(asio::cancellation_type::terminal);
+    whose_.interrupt();
   }
 
  private:
   shard& where_;
   http_stream& stream_;
   handshake& whose_;
-  asio::cancellation_signal signal_;
   bool passed_ = false;
 };
 

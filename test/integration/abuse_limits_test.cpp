@@ -145,6 +145,13 @@ TEST_SUITE("abuse") {
     one.time->advance(2s);
     CHECK(waits.read_answer().status == 101);
     CHECK(one.refused(refusal_reason::address_limit) == 40);
+    // From half of the places on it is held to its number.
+    std::vector<std::unique_ptr<raw_client>> rush;
+    while (one.server.stats().handshaking < 30) {
+      const auto before = one.server.stats().handshaking;
+      rush.push_back(std::make_unique<raw_client>(one.port()));
+      REQUIRE(eventually([&] { return one.server.stats().handshaking > before; }));
+    }
     CHECK(one.stranger()->read_to_end() != stream_end::open);
     CHECK(one.refused(refusal_reason::address_limit) == 41);
     CHECK(others.is_well());

@@ -1,5 +1,6 @@
 // How many clients of one address, how often, and who is behind a proxy.
 
+#include "timed_server.hpp"
 #include "tls_server.hpp"
 #include "tokens.hpp"
 
@@ -20,49 +21,11 @@ using skein::refusal_reason;
 
 namespace {
 
-constexpr std::uint32_t address_a = 0x7f000002, address_b = 0x7f000101;  // 127.0.0.2, 127.0.1.1
-
-// A server whose clock the test turns.
-struct timed_server {
-  explicit timed_server(skein::server_options where, const std::function<void(skein::server&)>& add = {},
-                        unsigned shards = quiet_options().shards)
-      : server(timed(time, shards), std::move(where), add) {}
-  static skein::manager_options timed(std::shared_ptr<skein::clock> by, unsigned shards) {
-    auto options = quiet_options();
-    options.time = std::move(by);
-    options.shards = shards;
-    return options;
-  }
-  std::shared_ptr<skein::testing::virtual_clock> time = std::make_shared<skein::testing::virtual_clock>();
-  test_server server;
-};
-
 skein::server_options with_clients(skein::client_limits limits) {
   skein::server_options where;
   where.clients = limits;
   return where;
 }
-
-skein::server_options with_handshakes(std::size_t most, std::size_t of_one_address) {
-  skein::server_options where;
-  where.max_handshakes = most;
-  where.clients.handshakes_per_address = of_one_address;
-  return where;
-}
-
-/// Clients that begin a request and leave it at that.
-struct slow_clients {
-  raw_client& comes(const test_server& to, std::uint32_t from = 0, std::string_view before = {}) {
-    all.push_back(std::make_unique<raw_client>(to.port(), 0, from));
-    all.back()->send(std::string{before} + "GET");
-    return *all.back();
-  }
-  static void finishes(raw_client& one) {
-    one.send(upgrade_request("/echo").substr(3));
-    CHECK(one.read_answer().status == 101);
-  }
-  std::vector<std::unique_ptr<raw_client>> all;
-};
 
 skein::server_options behind_proxies(std::vector<std::string> trusted) {
   skein::server_options where;
@@ -87,16 +50,6 @@ std::string address_of(const test_server& server, std::string_view headers, std:
 
 std::string forwarded_for(std::string_view list) {
   return "X-Forwarded-For: " + std::string{list} + "\r\n";
-}
-
-// The status that a request to upgrade is answered with; 0: the connection was reset without a word.
-unsigned status_or_reset(const test_server& server, std::string_view headers = {}, std::uint32_t from = 0) {
-  try {
-    raw_client client{server.port(), 0, from};
-    return client.send(upgrade_request("/echo", headers)) ? client.read_answer().status : 0;
-  } catch (const std::system_error&) {
-    return 0;  // reset while it was connecting, or before it could read
-  }
 }
 
 // How many requests in a row are answered with this status: it asks no more than 30 times.
@@ -369,179 +322,6 @@ TEST_SUITE("client limits") {
     REQUIRE(one.wait_for_closed(2));
     raw_client f{one.port()};
     CHECK(from(f, "192.0.2.1").status == 101);
-  }
-
-  TEST_CASE("however many come at once from one address, all of them are served") {
-    timed_server one{with_handshakes(8, 2), {}, 1};
-    std::vector<std::unique_ptr<raw_client>> storm;
-    for (int i = 0; i < 40; ++i) storm.push_back(std::make_unique<raw_client>(one.server.port()));
-    for (const auto& each : storm) CHECK(each->open("/echo").status == 101);
-    CHECK(refused(one.server, refusal_reason::address_limit) == 0);
-  }
-
-  TEST_CASE("who keeps others out is held to its number of handshakes: one below, at, and one above") {
-    for (const std::size_t held : {2U, 3U, 4U}) {
-      CAPTURE(held);
-      timed_server one{with_handshakes(8, 3), {}, 1};
-      slow_clients slow;
-      for (std::uint32_t i = 0; i < 8; ++i) {
-        slow.comes(one.server, i < held ? address_a : address_a + 1 + i);
-        REQUIRE(eventually([&] { return one.server.stats().handshaking == slow.all.size(); }));
-      }
-      raw_client other{one.server.port(), 0, address_b};
-      other.send(upgrade_request("/echo"));
-      one.time->advance(1'999ms);
-      CHECK_FALSE(other.readable_within(50ms));
-      one.time->advance(101ms);
-      if (held > 3) {
-        CHECK(other.read_answer().status == 101);
-        CHECK(slow.all.front()->read_to_end() != stream_end::open);  // the oldest
-      } else {
-        CHECK_FALSE(other.readable_within(50ms));
-      }
-      CHECK(refused(one.server, refusal_reason::address_limit) == (held > 3 ? 1 : 0));
-      // All the others may finish.
-      for (std::size_t i = held > 3 ? 1 : 0; i < slow.all.size(); ++i) slow_clients::finishes(*slow.all[i]);
-      if (held <= 3) CHECK(other.read_answer().status == 101);
-    }
-  }
-
-  TEST_CASE("an address that kept others out has no more than its number for ten seconds") {
-    auto where = with_handshakes(4, 1);
-    where.handshake_timeout = 60s;
-    timed_server one{where, {}, 1};
-    slow_clients slow;
-    for (int i = 0; i < 4; ++i) slow.comes(one.server);
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
-    raw_client other{one.server.port(), 0, address_b};
-    other.send(upgrade_request("/echo"));
-    one.time->advance(2s);
-    CHECK(other.read_answer().status == 101);
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 1; }));
-    CHECK(refused(one.server, refusal_reason::address_limit) == 3);
-    CHECK(status_or_reset(one.server) == 0);
-    CHECK(refused(one.server, refusal_reason::address_limit) == 4);
-    one.time->advance(5ms);  // who is reset is reset in batches
-    slow_clients::finishes(*slow.all.back());
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 0; }));
-    CHECK(status_of(one.server, {}) == 101);  // below its number
-    slow.comes(one.server);
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 1; }));
-    one.time->advance(9'994ms);
-    CHECK(status_or_reset(one.server) == 0);  // and from now on ten seconds again
-    one.time->advance(10s);
-    CHECK(status_of(one.server, {}) == 101);
-    CHECK(refused(one.server, refusal_reason::address_limit) == 5);
-  }
-
-  TEST_CASE("one address cannot lock out the others, if nothing else is said") {
-    skein::server_options where;
-    where.max_handshakes = 64;
-    timed_server one{where};  // two shards with half of that each
-    std::vector<std::unique_ptr<raw_client>> crowd;
-    for (int i = 0; i < 128; ++i) crowd.push_back(std::make_unique<raw_client>(one.server.port()));
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 64; }));
-    std::vector<std::unique_ptr<raw_client>> others;
-    for (int i = 0; i < 4; ++i) {
-      others.push_back(std::make_unique<raw_client>(one.server.port(), 0, address_b));
-      others.back()->send(upgrade_request("/echo"));
-    }
-    one.time->advance(2s);
-    // Those of the crowd that still come are reset in batches.
-    for (const auto& each : others) {
-      CHECK(eventually([&] {
-        one.time->advance(5ms);
-        return each->readable_within(1ms);
-      }));
-      CHECK(each->read_answer().status == 101);
-    }
-    CHECK(refused(one.server, refusal_reason::address_limit) >= 32);
-    CHECK(one.server.stats().handshaking <= 32);
-  }
-
-  TEST_CASE("who asks and does not take the answer makes room") {
-    timed_server one{with_handshakes(4, 1),
-                     [](skein::server& server) {
-                       server.get("/much", [](const skein::request&) -> asio::awaitable<skein::response> {
-                         skein::response much;
-                         much.body = std::string(std::size_t{32} << 20U, 'x');
-                         co_return much;
-                       });
-                     },
-                     1};
-    std::vector<std::unique_ptr<raw_client>> deaf;
-    for (int i = 0; i < 4; ++i) {
-      deaf.push_back(std::make_unique<raw_client>(one.server.port(), 4096));
-      deaf.back()->send("GET /much HTTP/1.1\r\nHost: a\r\n\r\n");
-      CHECK(deaf.back()->readable_within(10s));
-    }
-    raw_client other{one.server.port(), 0, address_b};
-    other.send(upgrade_request("/echo"));
-    CHECK_FALSE(other.readable_within(50ms));
-    one.time->advance(2s);
-    CHECK(other.read_answer().status == 101);
-    CHECK(refused(one.server, refusal_reason::address_limit) == 3);
-  }
-
-  TEST_CASE("who has had an answer and takes its time with the next request makes room") {
-    skein::server_options where;
-    where.max_handshakes = 2;
-    timed_server one{where, {}, 1};
-    raw_client slow{one.server.port()}, first{one.server.port(), 0, address_b};
-    slow.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nGET");
-    CHECK(slow.read_answer().status == 404);
-    first.send("GET");
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 2; }));
-    raw_client other{one.server.port()};
-    other.send(upgrade_request("/echo"));
-    CHECK_FALSE(other.readable_within(50ms));
-    one.time->advance(2s);
-    CHECK(other.read_answer().status == 101);
-    CHECK(slow.read_to_end() != stream_end::open);
-    CHECK(refused(one.server, refusal_reason::timeout) == 1);
-    slow_clients::finishes(first);
-  }
-
-  TEST_CASE("a trusted proxy is many clients, and may be in as many handshakes as it likes") {
-    auto where = with_handshakes(4, 1);
-    where.proxies.trusted = {"127.0.0.1"};
-    timed_server one{where, {}, 1};
-    slow_clients slow;
-    for (int i = 0; i < 5; ++i) slow.comes(one.server);
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
-    one.time->advance(4'999ms);
-    for (const auto& each : slow.all) slow_clients::finishes(*each);
-  }
-
-  TEST_CASE("behind a proxy that says who comes, each of those may be in so many handshakes") {
-    auto where = with_handshakes(4, 1);
-    where.handshake_timeout = 60s;
-    where.proxies.trusted = {"127.0.0.1"};
-    where.proxies.proxy_protocol = true;
-    timed_server one{where, {}, 1};
-    slow_clients made;
-    const auto comes = [&](const std::string& client) -> raw_client& {
-      return made.comes(one.server, 0, "PROXY TCP4 " + client + " 192.0.2.200 56324 443\r\n");
-    };
-    auto& a = comes("192.0.2.1");
-    auto& b = comes("192.0.2.1");
-    auto& c = comes("192.0.2.2");
-    auto& d = comes("192.0.2.3");
-    REQUIRE(eventually([&] { return one.server.stats().handshaking == 4; }));
-    auto& e = comes("192.0.2.4");
-    one.time->advance(2s);
-    // Who they are is known when the proxy's header has been read.
-    CHECK(eventually([&] {
-      one.time->advance(100ms);
-      return refused(one.server, refusal_reason::address_limit) == 1;
-    }));
-    slow_clients::finishes(e);
-    CHECK(a.read_to_end() != stream_end::open);
-    auto& again = comes("192.0.2.1");
-    CHECK(again.read_to_end() != stream_end::open);
-    CHECK(refused(one.server, refusal_reason::address_limit) == 2);
-    for (auto* const each : {&b, &c, &d}) slow_clients::finishes(*each);
-    slow_clients::finishes(comes("192.0.2.1"));
   }
 
   TEST_CASE("of IPv6 a whole /64 counts as one address") {

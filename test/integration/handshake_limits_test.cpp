@@ -33,48 +33,6 @@ constexpr bool sanitizer_opens_files = false;
 #endif
 
 TEST_SUITE("handshake limits") {
-  TEST_CASE("who has had an answer makes room for who comes; who has not does not") {
-    auto single = quiet_options();
-    single.shards = 1;
-    const auto time = std::make_shared<skein::testing::virtual_clock>();
-    single.time = time;
-    skein::server_options where;
-    where.max_handshakes = 2;
-    test_server server{single, where};
-    raw_client idle{server.port()}, slow{server.port()};
-    slow.send("GET");
-    idle.send(get("/nothing"));
-    CHECK(idle.read_answer().status == 404);
-    raw_client third{server.port()};
-    third.send(get("/nothing"));
-    CHECK(third.read_answer().status == 404);
-    CHECK(idle.read_to_end() != stream_end::open);
-    // The third one is idle now; the one that is in a request is answered.
-    CHECK(server.serves());
-    CHECK(third.read_to_end() != stream_end::open);
-    slow.send(upgrade_request("/echo").substr(3));
-    CHECK(slow.read_answer().status == 101);
-  }
-
-  TEST_CASE("who becomes idle makes room for who waits already") {
-    auto single = quiet_options();
-    single.shards = 1;
-    single.time = std::make_shared<skein::testing::virtual_clock>();
-    skein::server_options where;
-    where.max_handshakes = 1;
-    test_server server{single, where};
-    raw_client first{server.port()};
-    first.send("GET");
-    REQUIRE(eventually([&] { return server.stats().handshaking == 1; }));
-    raw_client second{server.port()};
-    second.send(get("/nothing"));
-    CHECK_FALSE(second.readable_within(50ms));
-    first.send(get("/nothing").substr(3));
-    CHECK(first.read_answer().status == 404);
-    CHECK(second.read_answer().status == 404);
-    CHECK(first.read_to_end() != stream_end::open);
-  }
-
   TEST_CASE("a handshake that trickles is cut at its deadline, however often a byte comes") {
     skein::server_options options;
     options.handshake_timeout = 400ms;

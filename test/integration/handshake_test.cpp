@@ -126,6 +126,9 @@ TEST_SUITE("handshake") {
       CHECK(at_route.status == 405);
       CHECK(at_route.header("Allow").find("GET") != std::string::npos);
     }
+    // Of the server as a whole (RFC 9110 section 9.3.7).
+    CHECK(ask(server, get("*", "", "1.1", "OPTIONS")).status == 405);
+    CHECK(ask(server, get("*", "", "1.1", "GET")).status == 400);
     auto request = upgrade_request("/echo");
     request.replace(0, 3, "POST");
     CHECK(ask(server, request).status == 405);
