@@ -4,14 +4,23 @@
 // and the blocks of small messages. A block may be freed on another thread than took it; it then serves that
 // one.
 
+#include <array>
 #include <cstddef>
+#include <new>
+
+// A sanitizer must see each block come and go.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SKEIN_KEEP_BLOCKS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SKEIN_KEEP_BLOCKS 0
+#endif
+#endif
+#ifndef SKEIN_KEEP_BLOCKS
+#define SKEIN_KEEP_BLOCKS 1
+#endif
 
 namespace skein::detail {
-
-/// As `operator new`, with the most recently freed block of about this size if the thread keeps one.
-[[nodiscard]] void* take_block(std::size_t size);
-/// `size` is what was asked for.
-void give_back_block(void* block, std::size_t size) noexcept;
 
 /// What a thread keeps at most, of all sizes together: the messages of one turn of a busy shard.
 inline constexpr std::size_t kept_bytes = std::size_t{128} * 1024;
@@ -19,6 +28,68 @@ inline constexpr std::size_t kept_bytes = std::size_t{128} * 1024;
 /// kept.
 inline constexpr std::size_t block_step = 16;
 inline constexpr std::size_t block_classes = 24;
+
+#if SKEIN_KEEP_BLOCKS
+
+struct free_block {
+  free_block* next;
+};
+
+/// What a thread keeps. Trivial, because it is used by whatever is destroyed when the thread ends, in
+/// whatever order.
+struct block_shelves {
+  std::array<free_block*, block_classes> of_size;
+  std::size_t bytes;
+  bool open;  // there is a janitor, who has not been yet
+  bool shut;  // the thread is about to end
+};
+extern thread_local constinit block_shelves kept_blocks;
+
+/// The first time that the thread has something to keep. Whether it may.
+bool open_shelves() noexcept;
+
+constexpr std::size_t block_class(std::size_t size) noexcept {
+  return (size - 1) / block_step;
+}
+
+/// As `operator new`, with the most recently freed block of about this size if the thread keeps one.
+[[nodiscard]] inline void* take_block(std::size_t size) {
+  const auto which = block_class(size);
+  if (which >= block_classes) return ::operator new(size);
+  const auto whole = (which + 1) * block_step;
+  auto& first = kept_blocks.of_size[which];
+  if (auto* const block = first) {
+    first = block->next;
+    kept_blocks.bytes -= whole;
+    return block;
+  }
+  return ::operator new(whole);
+}
+
+/// `size` is what was asked for.
+inline void give_back_block(void* block, std::size_t size) noexcept {
+  const auto which = block_class(size);
+  const auto whole = (which + 1) * block_step;
+  if (which < block_classes && kept_blocks.bytes + whole <= kept_bytes &&
+      (kept_blocks.open || open_shelves())) {
+    auto& first = kept_blocks.of_size[which];
+    first = ::new (block) free_block{first};
+    kept_blocks.bytes += whole;
+    return;
+  }
+  ::operator delete(block);
+}
+
+#else
+
+[[nodiscard]] inline void* take_block(std::size_t size) {
+  return ::operator new(size);
+}
+inline void give_back_block(void* block, std::size_t) noexcept {
+  ::operator delete(block);
+}
+
+#endif
 
 /// For containers that come and go with each message.
 template <class T>

@@ -62,6 +62,8 @@ close_code judge_close(std::string_view payload, bool whole) noexcept {
 frame_event frame_parser::next(std::span<char>& input) {
   if (control_ && state_ != state::control) control_.reset();
   if (state_ == state::header) {
+    frame_event event;
+    if (take_small_message(input, event)) return event;
     auto refused = close_code::none;
     if (!read_header(input, refused)) return refused == close_code::none ? frame_event{} : fail(refused);
   }
@@ -71,6 +73,35 @@ frame_event frame_parser::next(std::span<char>& input) {
 }
 
 // --- Headers ---
+
+/// Breaks no rule that `judge` knows: it is masked, its length is minimal, no message has begun, and no bit
+/// is reserved.
+bool frame_parser::take_small_message(std::span<char>& input, frame_event& event) noexcept {
+  constexpr std::size_t size = 2 + key_size;
+  if (input.size() < size || header_size_ != 0 || in_message_) return false;
+  const auto* const header = reinterpret_cast<const unsigned char*>(input.data());
+  const auto type = static_cast<opcode>(header[0] & ~fin_bit);
+  const std::size_t length = header[1] & ~mask_bit;
+  if ((header[0] & fin_bit) == 0 || (type != opcode::text && type != opcode::binary) ||
+      (header[1] & mask_bit) == 0 || length >= length_in_16_bits || input.size() - size < length ||
+      (max_bytes_ != 0 && length > max_bytes_)) {
+    return false;
+  }
+  std::uint32_t key = 0;
+  std::memcpy(&key, header + 2, key_size);
+  const auto payload = input.subspan(size, length);
+  const bool ascii = unmask(payload, key);
+  input = input.subspan(size + length);
+  text_ = type == opcode::text;
+  compressed_ = false;
+  event = {.what = frame_event::kind::data, .begins = true, .ends = true, .bytes = {payload.data(), length}};
+  if (text_ && !ascii) {
+    // Section 8.1: text that is not UTF-8 fails the connection.
+    utf8_.reset();
+    if (!utf8_.take(event.bytes) || !utf8_.complete()) event = fail(close_code::invalid_payload);
+  }
+  return true;
+}
 
 /// Whether there is a whole header now.
 bool frame_parser::read_header(std::span<char>& input, close_code& refused) noexcept {

@@ -68,6 +68,8 @@ class frame_parser {
  private:
   enum class state : std::uint8_t { header, data, control, over };
 
+  /// Whether a small message in one frame stands in front, which is most of them; then it is taken.
+  [[nodiscard]] bool take_small_message(std::span<char>& input, frame_event& event) noexcept;
   [[nodiscard]] bool read_header(std::span<char>& input, close_code& refused) noexcept;
   [[nodiscard]] close_code judge(const unsigned char* header, std::size_t size) const noexcept;
   [[nodiscard]] close_code judge_opcode(unsigned char first) const noexcept;
