@@ -3,6 +3,8 @@
 #include "http/http_stream.hpp"
 
 #include <algorithm>
+#include <array>
+#include <span>
 #include <utility>
 
 namespace skein::detail {
@@ -75,14 +77,17 @@ handshakes::told_to_leave handshakes::make_room(time_point now) noexcept {
   if (now >= judge_after_) look_at_addresses(now);
   if (leaving_ != 0) return result;
   if (!yielding_.empty()) {
-    end(*yielding_.front());
+    auto& one = *yielding_.front();
+    tell_to_go(one);
+    one.interrupt();
     return result;
   }
   if (now < look_after_) return result;
-  std::size_t ended = 0;
+  std::array<handshake*, at_once> told;  // NOLINT: not initialised
+  std::size_t count = 0;
   for (auto* const each : all_) {
     const bool slow = now - each->begun_ >= limits_.patience;
-    if (ended == at_once || (!slow && !any_held_past_)) break;  // nor is any that follows slow
+    if (count == at_once || (!slow && !any_held_past_)) break;  // nor is any that follows slow
     if (each->must_go_) continue;
     auto* const whose = each->from_ ? &(*each->from_)->second : nullptr;
     const bool past = whose != nullptr && whose->connections > limits_.of_address;
@@ -94,10 +99,12 @@ handshakes::told_to_leave handshakes::make_room(time_point now) noexcept {
     } else {
       continue;
     }
-    end(*each);
-    ++ended;
+    tell_to_go(*each);
+    told[count++] = each;
   }
-  if (ended == 0) look_after_ = now + look_interval;
+  if (count == 0) look_after_ = now + look_interval;
+  // Not before: whoever is interrupted may go on, and be gone, within the call.
+  for (auto* const each : std::span{told}.first(count)) each->interrupt();
   return result;
 }
 
@@ -133,14 +140,13 @@ void handshakes::stop() noexcept {
   }
 }
 
-void handshakes::end(handshake& one) noexcept {
+void handshakes::tell_to_go(handshake& one) noexcept {
   // Who waits for its peer goes at once; an authenticator of somebody else's may take its time.
   one.goes_at_once_ = one.waits_for_ != handshake::wait::nothing;
   if (one.goes_at_once_) ++leaving_;
   one.must_go_ = true;
   one.ends_waiting();  // not to be chosen again
   let_go(one);
-  one.interrupt();
 }
 
 void handshakes::let_go(handshake& of) noexcept {

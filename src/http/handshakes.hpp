@@ -144,7 +144,8 @@ class handshakes {
   void look_at_addresses(time_point now) noexcept;
   /// Whether a held address must wait, with so many others in their places.
   [[nodiscard]] bool refuses(address& which, std::size_t taken, time_point now) const noexcept;
-  void end(handshake& one) noexcept;
+  /// Counts it out; `handshake::interrupt` is still to be called.
+  void tell_to_go(handshake& one) noexcept;
   void let_go(handshake& of) noexcept;
 
   const limits limits_;

@@ -2,6 +2,9 @@
 
 #include "timed_server.hpp"
 
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/async_result.hpp>
+
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -45,6 +48,25 @@ bool comes_to_pass(timed_server& one, Condition condition, int steps = 199) {
     if (step++ < steps) one.time->advance(5ms);
     return false;
   });
+}
+
+/// Waits until it is cancelled, and then goes on within the call that cancels it.
+struct until_cancelled {
+  template <class Handler>
+  void operator()(Handler handler) const {
+    auto slot = asio::get_associated_cancellation_slot(handler);
+    const auto kept = std::make_shared<Handler>(std::move(handler));
+    slot.assign([kept](asio::cancellation_type) {
+      auto goes_on = std::move(*kept);
+      std::move(goes_on)();
+    });
+  }
+};
+
+asio::awaitable<skein::admission> never(const skein::request&) {
+  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(until_cancelled{},
+                                                                       asio::use_awaitable);
+  co_return skein::identity{};
 }
 
 }  // namespace
@@ -398,6 +420,31 @@ TEST_SUITE("handshake places") {
     one.time->advance(58s);
     CHECK(asking[3]->read_answer().status == 408);
     CHECK(cancelled == 4);
+  }
+
+  TEST_CASE("those who are told to go may be gone at once, and the others are found all the same") {
+    auto where = with_handshakes(8, 1);
+    timed_server one{where,
+                     [](skein::server& server) {
+                       skein::route_options waits;
+                       waits.authenticator = never;
+                       server.route("/never", echo, waits);
+                     },
+                     1};
+    std::vector<std::unique_ptr<raw_client>> asking;
+    for (int i = 0; i < 8; ++i) {
+      asking.push_back(std::make_unique<raw_client>(one.server.port()));
+      asking.back()->send(upgrade_request("/never"));
+      REQUIRE(eventually([&] { return one.server.stats().handshaking == asking.size(); }));
+    }
+    raw_client other{one.server.port(), 0, address_b};
+    other.send(upgrade_request("/echo"));
+    CHECK_FALSE(other.readable_within(20ms));
+    one.time->advance(2s);
+    CHECK(other.read_answer().status == 101);
+    for (std::size_t i = 0; i < 7; ++i) CHECK(asking[i]->read_to_end() != stream_end::open);
+    CHECK(refused(one.server, refusal_reason::address_limit) == 7);
+    CHECK(eventually([&] { return one.server.stats().handshaking == 1; }));
   }
 
   TEST_CASE("an endpoint has so much time for its answer: a moment before, and then") {
