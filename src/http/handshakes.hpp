@@ -117,6 +117,7 @@ class handshakes {
   /// Whether one more connection of this address is listened to: not if it was found past its number a
   /// moment ago, would be again, and half of the places are taken.
   [[nodiscard]] bool listens_to(const boost::asio::ip::address& peer, time_point now) noexcept;
+  [[nodiscard]] bool empty() const noexcept { return taken_ == 0 && leaving_ == 0 && all_.empty(); }
   [[nodiscard]] bool is_full() const noexcept { return taken_ >= limits_.most; }
 
   struct told_to_leave {

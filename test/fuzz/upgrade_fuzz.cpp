@@ -203,11 +203,13 @@ class client {
     own_ = ends[0];
     auto where = dynamic_cast<detail::hub&>(*of.in.hub).shards().front();
     asio::ip::tcp::socket socket{where->executor(), asio::ip::tcp::v4(), ends[1]};
-    asio::co_spawn(where->executor(), detail::serve_http(of.core, where, std::move(socket), handshakes_),
-                   [done = done_](const std::exception_ptr& error) {
-                     fuzz::require(!error, "a session has thrown");
-                     *done = true;
-                   });
+    asio::co_spawn(
+        where->executor(),
+        detail::serve_http(of.core, where, std::move(socket), detail::handshake_place{handshakes_}),
+        [done = done_](const std::exception_ptr& error) {
+          fuzz::require(!error, "a session has thrown");
+          *done = true;
+        });
     of.in.settle();
   }
   client(const client&) = delete;

@@ -64,8 +64,9 @@ struct until_cancelled {
 };
 
 asio::awaitable<skein::admission> never(const skein::request&) {
-  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(until_cancelled{},
-                                                                       asio::use_awaitable);
+  constexpr until_cancelled begin;
+  auto waiting = asio::async_initiate<const asio::use_awaitable_t<>, void()>(begin, asio::use_awaitable);
+  co_await std::move(waiting);
   co_return skein::identity{};
 }
 
@@ -445,6 +446,8 @@ TEST_SUITE("handshake places") {
     for (std::size_t i = 0; i < 7; ++i) CHECK(asking[i]->read_to_end() != stream_end::open);
     CHECK(refused(one.server, refusal_reason::address_limit) == 7);
     CHECK(eventually([&] { return one.server.stats().handshaking == 1; }));
+    one.time->advance(3s);
+    CHECK(asking[7]->read_answer().status == 408);
   }
 
   TEST_CASE("an endpoint has so much time for its answer: a moment before, and then") {
