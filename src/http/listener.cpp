@@ -129,7 +129,8 @@ asio::awaitable<void> listener::accept_loop(std::shared_ptr<listener> self) {
 }
 
 asio::awaitable<void> listener::accept_next(std::shared_ptr<listener> self) {
-  if (self->rest_.is_set()) {
+  const bool gathered = self->rest_.is_set();
+  if (gathered) {
     co_await self->rested_.wait();
     if (self->server_->stopping.load(std::memory_order_relaxed)) co_return;
   }
@@ -141,7 +142,7 @@ asio::awaitable<void> listener::accept_next(std::shared_ptr<listener> self) {
     }
   } else {
     error_code ec;
-    while (self->accept_some(ec)) {
+    while (self->accept_some(gathered, ec)) {
       co_await asio::post(self->shard_->executor(), asio::use_awaitable);  // the others' turn
       if (self->server_->stopping.load(std::memory_order_relaxed)) co_return;
     }
@@ -151,13 +152,12 @@ asio::awaitable<void> listener::accept_next(std::shared_ptr<listener> self) {
       if (!self->turn_away()) self->rest(accept_pause);
       co_return;
     }
-    // Those who are reset are left to gather.
     if (self->rest_.is_set() || self->handshakes_->is_full()) co_return;
   }
   co_await self->acceptor_.async_wait(tcp::acceptor::wait_read, asio::as_tuple(asio::use_awaitable));
 }
 
-bool listener::accept_some(error_code& ec) {
+bool listener::accept_some(bool gathered, error_code& ec) {
   for (int count = 0; count < accepts_at_once; ++count) {
     if (handshakes_->is_full()) return false;
     tcp::endpoint peer;
@@ -172,6 +172,7 @@ bool listener::accept_some(error_code& ec) {
     peer.resize(size);
     if (const auto why = refuses(peer)) {
       reset(accepted, *why);
+      if (!gathered) return false;  // there are more, who are left to gather
     } else {
       serve(accepted, peer.protocol());
     }

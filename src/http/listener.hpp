@@ -63,8 +63,9 @@ class listener : public std::enable_shared_from_this<listener> {
   static asio::awaitable<void> accept_loop(std::shared_ptr<listener> self);
   /// Accepts those who wait, or waits for them, or for a place.
   static asio::awaitable<void> accept_next(std::shared_ptr<listener> self);
-  /// Accepts who waits, a batch at most; whether there may be more.
-  bool accept_some(error_code& ec);
+  /// Accepts who waits, a batch at most; whether there may be more. Those who are to be reset are taken
+  /// together: unless they have gathered during a pause, the first one ends it.
+  bool accept_some(bool gathered, error_code& ec);
   void serve(int accepted, const asio::ip::tcp& protocol);
 
   /// Whether there is somebody to accept.
