@@ -30,16 +30,17 @@ connection_impl::connection_impl(connection_id id, const std::string* route, con
       channel_(host_->channel()),
       transport_(std::move(parts.transport)),
       engine_(std::move(parts.engine)),
+      guard_(std::move(parts.guard)),
       id_(id),
       runs_(std::move(parts.runs)),
-      request_(std::move(parts.request)),
-      guard_(std::move(parts.guard)) {
+      request_(std::move(parts.request)) {
   if (!parts.early.empty()) backlog_ = std::make_unique<unfed>(unfed{std::move(parts.early)});
   if (!parts.user.user.empty() || !parts.user.claims.is_null() || !parts.subprotocol.empty()) {
     particulars_ = std::make_unique<particulars>(identity{}, std::move(parts.subprotocol));
     set_user(std::move(parts.user));
   }
   if (!parts.response.empty()) channel_.push_control(parts.response);
+  transport_->allow_reading_ahead();
 }
 
 connection_impl::~connection_impl() {
@@ -272,9 +273,10 @@ bool connection_impl::on_message(message what) {
   message_due_ = time_point::max();
   fed_since_ping_ = true;
   ++messages_in_;
-  bytes_in_ += what.size();
+  const auto size = what.size();
+  bytes_in_ += size;
   host_->counters.messages_in.add();
-  host_->counters.bytes_in.add(what.size());
+  host_->counters.bytes_in.add(size);
   if (!is_open()) return true;  // RFC 6455 section 1.4: what comes behind our close frame may be discarded
   if (guard_ && !passes(what)) return is_open() && !awaits_admission();
   inbox_.push(std::move(what));

@@ -298,30 +298,31 @@ class connection_impl final : public connection, private protocol_sink, private 
   send_channel channel_;
   std::unique_ptr<detail::transport> transport_;
   std::uint64_t messages_out_ = 0, bytes_out_ = 0;
+  // What a message that comes touches as well.
   std::unique_ptr<protocol_engine> engine_;
-
+  std::unique_ptr<inbound_guard> guard_;  // where there are rules
+  std::uint64_t messages_in_ = 0, bytes_in_ = 0;
+  time_point message_due_ = time_point::max();
   inbox inbox_;
   std::unique_ptr<unfed> backlog_;
   std::unique_ptr<std::vector<unsettled>> held_;  // while the transport has taken more than it could write
   wake_slot reader_;                              // the handler, for a message
-  loop_slot room_;                                // the read loop, for room in the inbox
   std::unique_ptr<std::deque<std::shared_ptr<awaited_send>>> waiting_;  // for room in the channel
   std::unique_ptr<ending> ending_;
+  loop_slot room_;  // the read loop, for room in the inbox
 
   heartbeat heartbeat_;
   ping_budget ping_budget_;
   time_point drained_at_{};  // when everything had been read, in times when the handler is slow
   time_point stalled_since_{};
-  time_point message_due_ = time_point::max();
 
   connection_id id_;
   std::shared_ptr<const handler> runs_;
   skein::request request_;
   std::unique_ptr<particulars> particulars_;  // of those who are not anonymous
-  std::unique_ptr<inbound_guard> guard_;      // where there are rules
   std::any attributes_;
   asio::cancellation_signal cancel_handler_;
-  std::uint64_t messages_in_ = 0, bytes_in_ = 0, dropped_ = 0;
+  std::uint64_t dropped_ = 0;
   duration rtt_{-1};
 };
 

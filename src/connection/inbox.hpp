@@ -1,8 +1,9 @@
 #pragma once
 
-// Messages that have arrived and wait for the handler. Plain state, a pointer wide while there has been none.
+// Messages that have arrived and wait for the handler. Plain state, one word wide while there is at most one.
 
 #include "wire/block_pool.hpp"
+#include "wire/frame_block.hpp"
 
 #include <skein/manager.hpp>
 #include <skein/message.hpp>
@@ -18,41 +19,29 @@ namespace skein::detail {
 
 class inbox {
  public:
+  inbox() noexcept = default;
+  inbox(const inbox&) = delete;
+  inbox& operator=(const inbox&) = delete;
+  ~inbox() { clear(); }
+
   void push(message what) {
-    if (!content_) content_ = std::make_unique<content>();
-    auto& all = *content_;
-    all.bytes += what.size();
-    if (!all.first && all.others.empty()) {
-      all.first.emplace(std::move(what));
-    } else {
-      all.others.push_back(std::move(what));
+    if (content_ == 0) {
+      content_ = reinterpret_cast<std::uintptr_t>(prepared_message{std::move(what)}.take_block());
+      return;
     }
+    auto& [all, head, bytes] = has_list() ? *the_list() : make_list();
+    const auto size = what.size();
+    all.push_back(std::move(what));
+    bytes += size;
   }
 
   /// The oldest message; nothing if there is none.
   [[nodiscard]] std::optional<message> pop() {
     std::optional<message> next;
-    if (!content_) return next;
-    auto& [first, others, head, bytes] = *content_;
-    if (first) {
-      next.emplace(std::move(*first));
-      first.reset();
-    } else if (head < others.size()) {
-      next.emplace(std::move(others[head++]));
-    } else {
-      return next;
-    }
-    bytes -= next->size();
-    if (others.empty()) {
-      // A connection that waits for its next message keeps nothing for it, unless it gets many at once.
-      if (others.capacity() <= small_capacity) content_.reset();
-      return next;
-    }
-    // Also while there are always more: a handler that is never ahead of its peer must not keep every place.
-    if (head == others.size() || (head >= 32 && head * 2 >= others.size())) {
-      others.erase(others.begin(), others.begin() + static_cast<std::ptrdiff_t>(head));
-      head = 0;
-      if (others.empty() && others.capacity() <= small_capacity) content_.reset();
+    if (has_list()) {
+      next = pop_listed();
+    } else if (content_ != 0) {
+      next.emplace(take_only());
     }
     return next;
   }
@@ -68,25 +57,73 @@ class inbox {
 
   /// Gives memory back that an idle connection does not need.
   void shrink() noexcept {
-    if (empty()) content_.reset();
+    if (empty()) clear();
   }
 
  private:
-  static constexpr std::size_t small_capacity = 4;  // and one more is kept apart
-  struct content {
+  struct list {
     static void* operator new(std::size_t size) { return take_block(size); }
     static void operator delete(void* block, std::size_t size) noexcept { give_back_block(block, size); }
-    std::optional<message> first;  // most connections have one at a time; it is the oldest
-    std::vector<message, pool_allocator<message>> others;
-    std::size_t head = 0;   // how many of `others` were handed out
+    std::vector<message, pool_allocator<message>> all;
+    std::size_t head = 0;   // how many were handed out
     std::size_t bytes = 0;  // of what waits
   };
-  [[nodiscard]] std::size_t size() const noexcept {
-    return content_ ? (content_->first ? 1U : 0U) + content_->others.size() - content_->head : 0;
-  }
-  [[nodiscard]] std::size_t bytes() const noexcept { return content_ ? content_->bytes : 0; }
+  static constexpr std::size_t small_capacity = 4;
+  static constexpr std::uintptr_t list_bit = 1;
 
-  std::unique_ptr<content> content_;
+  [[nodiscard]] bool has_list() const noexcept { return (content_ & list_bit) != 0; }
+  [[nodiscard]] list* the_list() const noexcept { return reinterpret_cast<list*>(content_ - list_bit); }
+  [[nodiscard]] frame_block* the_only() const noexcept { return reinterpret_cast<frame_block*>(content_); }
+
+  [[nodiscard]] message take_only() noexcept {
+    auto* const block = the_only();
+    content_ = 0;
+    return {block->type(), prepared_message{block}};
+  }
+  list& make_list() {
+    auto made = std::make_unique<list>();
+    made->bytes = bytes();
+    made->all.push_back(take_only());
+    content_ = reinterpret_cast<std::uintptr_t>(made.release()) | list_bit;
+    return *the_list();
+  }
+  [[nodiscard]] std::optional<message> pop_listed() {
+    auto& [all, head, bytes] = *the_list();
+    std::optional<message> next;
+    if (head < all.size()) {
+      next.emplace(std::move(all[head++]));
+      bytes -= next->size();
+    }
+    // Also while there are always more: a handler that is never ahead of its peer must not keep every place.
+    if (head == all.size() || (head >= 32 && head * 2 >= all.size())) {
+      all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(head));
+      head = 0;
+      // A connection that waits for its next message keeps nothing for it, unless it gets many at once.
+      if (all.empty() && all.capacity() <= small_capacity) clear();
+    }
+    return next;
+  }
+  void clear() noexcept {
+    if (has_list()) {
+      delete the_list();
+    } else if (content_ != 0) {
+      the_only()->release();
+    }
+    content_ = 0;
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept {
+    return has_list() ? the_list()->all.size() - the_list()->head : content_ != 0 ? 1 : 0;
+  }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return has_list() ? the_list()->bytes : content_ != 0 ? the_only()->payload().size() : 0;
+  }
+
+  // Nothing, the block of the only message, which most connections have one at a time, or a list, marked by
+  // the lowest bit.
+  std::uintptr_t content_ = 0;
 };
+static_assert(sizeof(inbox) == sizeof(void*), "an idle connection holds one");
+static_assert(alignof(frame_block) > 1);
 
 }  // namespace skein::detail

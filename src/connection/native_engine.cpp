@@ -45,7 +45,7 @@ class native_engine final : public protocol_engine {
   std::size_t feed(std::span<char> bytes, protocol_sink& sink) override {
     auto rest = bytes;
     bool more = true;
-    while (more) {
+    do {
       const auto event = parser_.next(rest);
       switch (event.what) {
         case frame_event::kind::data:
@@ -67,7 +67,7 @@ class native_engine final : public protocol_engine {
         case frame_event::kind::starved:
           return bytes.size() - rest.size();
       }
-    }
+    } while (more && !rest.empty());
     return bytes.size() - rest.size();
   }
 

@@ -1,11 +1,15 @@
 #include "connection/poller.hpp"
 
+#include "connection/transport.hpp"
+
 #include <boost/system/system_error.hpp>
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
 
 namespace skein::detail {
 namespace {
@@ -26,10 +30,20 @@ epoll_event interest(poller_client& who, bool reading, bool writing) noexcept {
   return event;
 }
 
+poller_client* client_of(const epoll_event& event) noexcept {
+  return static_cast<poller_client*>(event.data.ptr);
+}
+bool has_failed(const epoll_event& event) noexcept {
+  return (event.events & (EPOLLERR | EPOLLHUP)) != 0;
+}
+bool is_readable(const epoll_event& event) noexcept {
+  return has_failed(event) || (event.events & EPOLLIN) != 0;
+}
+
 }  // namespace
 
 poller::poller(const asio::any_io_executor& executor)
-    : executor_(executor), watched_(executor, make_descriptor()) {}
+    : executor_(executor), watched_(executor, make_descriptor()), ahead_buffer_(bytes_ahead) {}
 
 poller::~poller() = default;
 
@@ -50,26 +64,50 @@ void poller::remove(int descriptor, const poller_client& who) noexcept {
   for (auto& event : found_) {
     if (event.data.ptr == &who) event.data.ptr = nullptr;
   }
+  if (told_ == &who) told_ = nullptr;
+}
+
+std::size_t poller::read_ahead() noexcept {
+  const auto most = std::min(found_.size(), clients_ahead);
+  auto room = std::span{ahead_buffer_};
+  std::size_t count = 0;
+  for (; count < most && room.size() >= max_ahead; ++count) {
+    auto& arrived = ahead_[count];
+    arrived.reset();
+    const auto& event = found_[count];
+    const int from = event.data.ptr && is_readable(event) ? client_of(event)->reads_ahead() : -1;
+    if (from < 0) continue;
+    arrived.emplace();
+    arrived->bytes = room.first(receive_some(from, room.first(max_ahead), arrived->ec));
+    room = room.subspan(arrived->bytes.size());
+  }
+  return count;
 }
 
 void poller::dispatch() {
   std::array<epoll_event, batch> events;
   const int count = ::epoll_wait(watched_.native_handle(), events.data(), batch, 0);
   if (count <= 0) return;
-  // What is left of it when somebody throws is reported again.
-  struct forget {
-    std::span<epoll_event>& what;
-    ~forget() { what = {}; }
-  } const at_the_end{found_};
   found_ = std::span{events}.first(static_cast<std::size_t>(count));
+  std::exception_ptr first;
   while (!found_.empty()) {
-    const auto event = found_.front();
-    found_ = found_.subspan(1);
-    if (!event.data.ptr) continue;
-    const bool failed = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
-    static_cast<poller_client*>(event.data.ptr)
-        ->on_ready(failed || (event.events & EPOLLIN) != 0, failed || (event.events & EPOLLOUT) != 0, failed);
+    const auto asked = read_ahead();
+    for (std::size_t i = 0; i < asked; ++i) {
+      const auto event = found_.front();
+      found_ = found_.subspan(1);
+      if (!event.data.ptr) continue;
+      told_ = client_of(event);
+      arrived_ = ahead_[i];
+      try {
+        client_of(event)->on_ready(is_readable(event), has_failed(event) || (event.events & EPOLLOUT) != 0,
+                                   has_failed(event));
+      } catch (...) {  // what was read for the others must still reach them
+        if (!first) first = std::current_exception();
+      }
+      told_ = nullptr;
+    }
   }
+  if (first) std::rethrow_exception(first);
 }
 
 }  // namespace skein::detail

@@ -42,6 +42,16 @@ send_channel::admission send_channel::push(item& what, std::string_view key, ite
 
 std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes,
                                  std::span<char> scratch) const noexcept {
+  const auto view_of = [](const item& what) {
+    return what.compressed ? what.frame->compressed(0) : what.frame->plain();
+  };
+  if (is_one_message() && buffers.size() >= 2) {  // the common case
+    const auto [head, tail] = view_of(at(head_));
+    buffers[0] = {const_cast<char*>(head.data()), head.size()};
+    if (tail.empty()) return 1;
+    buffers[1] = {const_cast<char*>(tail.data()), tail.size()};
+    return 2;
+  }
   constexpr std::size_t small = 1024;
   std::size_t count = 0;
   std::size_t total = 0;
@@ -60,9 +70,6 @@ std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes
     copied += bytes.size();
     total += bytes.size();
     open_copy = true;
-  };
-  const auto view_of = [](const item& what) {
-    return what.compressed ? what.frame->compressed(0) : what.frame->plain();
   };
   if (close_begun()) {
     add(std::string_view{special_->close}.substr(special_->close_offset));
@@ -98,14 +105,20 @@ std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes
 }
 
 void send_channel::append(item& what) {
-  if (!ring_ || size() == std::size_t{mask_} + 1) grow();
+  if (!ring_) {  // a channel that has rested
+    ring_ = static_cast<item*>(take_block(first_capacity * sizeof(item)));
+    std::uninitialized_default_construct_n(ring_, first_capacity);
+    mask_ = first_capacity - 1;
+  } else if (size() == std::size_t{mask_} + 1) {
+    grow();
+  }
   bytes_ += what.wire_size;
   at(tail_) = std::move(what);
   ++tail_;
 }
 
 void send_channel::grow() {
-  const auto capacity = ring_ ? (std::size_t{mask_} + 1) * 2 : first_capacity;
+  const auto capacity = (std::size_t{mask_} + 1) * 2;
   auto* const larger = static_cast<item*>(take_block(capacity * sizeof(item)));
   std::uninitialized_default_construct_n(larger, capacity);
   for (auto sequence = head_; sequence != tail_; ++sequence) {

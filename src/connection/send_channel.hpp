@@ -156,6 +156,10 @@ class send_channel {
     if (!special_) special_ = std::make_unique<special_frames>();
     return *special_;
   }
+  /// Whether one message is all that there is, and nothing of it has been written.
+  [[nodiscard]] bool is_one_message() const noexcept {
+    return size() == 1 && front_offset_ == 0 && !special_;
+  }
   [[nodiscard]] item& at(std::uint64_t sequence) const noexcept { return ring_[sequence & mask_]; }
   static constexpr std::uint32_t first_capacity = 4;
   void grow();
@@ -185,6 +189,11 @@ class send_channel {
 
 template <class Written>
 void send_channel::consume(std::size_t n, Written&& written) {
+  if (is_one_message() && n == at(head_).wire_size) {  // the common case
+    item done = pop_front();
+    written(done);
+    return;
+  }
   const auto take_front = [&] {
     const auto rest = at(head_).wire_size - front_offset_;
     if (n < rest) {

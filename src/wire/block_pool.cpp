@@ -2,7 +2,7 @@
 
 namespace skein::detail {
 
-#if SKEIN_KEEP_BLOCKS
+#if !SKEIN_SANITIZED
 
 thread_local constinit block_shelves kept_blocks{};
 

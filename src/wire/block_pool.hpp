@@ -4,32 +4,22 @@
 // and the blocks of small messages. A block may be freed on another thread than took it; it then serves that
 // one.
 
+#include "wire/sanitizer.hpp"
+
 #include <array>
 #include <cstddef>
 #include <new>
 
-// A sanitizer must see each block come and go.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SKEIN_KEEP_BLOCKS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SKEIN_KEEP_BLOCKS 0
-#endif
-#endif
-#ifndef SKEIN_KEEP_BLOCKS
-#define SKEIN_KEEP_BLOCKS 1
-#endif
-
 namespace skein::detail {
 
 /// What a thread keeps at most, of all sizes together: the messages of one turn of a busy shard.
-inline constexpr std::size_t kept_bytes = std::size_t{128} * 1024;
+inline constexpr std::size_t kept_bytes = std::size_t{512} * 1024;
 /// Sizes are rounded up to a multiple of this, as malloc would; what is larger than the largest class is not
 /// kept.
 inline constexpr std::size_t block_step = 16;
 inline constexpr std::size_t block_classes = 24;
 
-#if SKEIN_KEEP_BLOCKS
+#if !SKEIN_SANITIZED
 
 struct free_block {
   free_block* next;
