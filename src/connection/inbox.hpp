@@ -68,7 +68,7 @@ class inbox {
     std::size_t head = 0;   // how many were handed out
     std::size_t bytes = 0;  // of what waits
   };
-  static constexpr std::size_t small_capacity = 4;
+  static constexpr std::size_t small_capacity = 5;
   static constexpr std::uintptr_t list_bit = 1;
 
   [[nodiscard]] bool has_list() const noexcept { return (content_ & list_bit) != 0; }
@@ -82,6 +82,7 @@ class inbox {
   }
   list& make_list() {
     auto made = std::make_unique<list>();
+    made->all.reserve(small_capacity);
     made->bytes = bytes();
     made->all.push_back(take_only());
     content_ = reinterpret_cast<std::uintptr_t>(made.release()) | list_bit;

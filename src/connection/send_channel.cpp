@@ -104,10 +104,15 @@ std::size_t send_channel::gather(std::span<iovec> buffers, std::size_t max_bytes
   return count;
 }
 
+send_channel::item* send_channel::make_ring(std::size_t capacity) {
+  auto* const made = static_cast<item*>(take_block(capacity * sizeof(item)));
+  std::uninitialized_default_construct_n(made, capacity);
+  return made;
+}
+
 void send_channel::append(item& what) {
   if (!ring_) {  // a channel that has rested
-    ring_ = static_cast<item*>(take_block(first_capacity * sizeof(item)));
-    std::uninitialized_default_construct_n(ring_, first_capacity);
+    ring_ = make_ring(first_capacity);
     mask_ = first_capacity - 1;
   } else if (size() == std::size_t{mask_} + 1) {
     grow();
@@ -119,8 +124,7 @@ void send_channel::append(item& what) {
 
 void send_channel::grow() {
   const auto capacity = (std::size_t{mask_} + 1) * 2;
-  auto* const larger = static_cast<item*>(take_block(capacity * sizeof(item)));
-  std::uninitialized_default_construct_n(larger, capacity);
+  auto* const larger = make_ring(capacity);
   for (auto sequence = head_; sequence != tail_; ++sequence) {
     larger[static_cast<std::size_t>(sequence & (capacity - 1))] = std::move(at(sequence));
   }

@@ -162,6 +162,7 @@ class send_channel {
   }
   [[nodiscard]] item& at(std::uint64_t sequence) const noexcept { return ring_[sequence & mask_]; }
   static constexpr std::uint32_t first_capacity = 4;
+  [[nodiscard]] static item* make_ring(std::size_t capacity);
   void grow();
   void drop_ring() noexcept;
   void append(item& what);

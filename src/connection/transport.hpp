@@ -43,8 +43,8 @@ class transport : public byte_stream {
   /// Whether the connection has been reset, unread data in front of that or not, or the peer has
   /// acknowledged nothing for `quiet` although something is on its way to it.
   [[nodiscard]] virtual bool peer_gone(duration quiet) const noexcept = 0;
-  /// From now on whoever waits for it to be readable reads at once when it is, and has room for 1,024 bytes:
-  /// it may be read from before he is told.
+  /// From now on whoever waits for it to be readable reads at once when it is, and has room for
+  /// `poller::max_ahead` bytes: it may be read from before he is told.
   virtual void allow_reading_ahead() noexcept {}
   /// No more will be written; the peer reads the end of the stream after what is on its way.
   virtual void shutdown_send() noexcept = 0;
