@@ -1,5 +1,4 @@
-// Waiting for a message and being cancelled, in all orders: the wait leaves its mark in the cancellation slot
-// of whoever waits.
+// Waiting for a message and being cancelled, in all orders.
 
 #include "hub_fixture.hpp"
 
