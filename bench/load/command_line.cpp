@@ -4,8 +4,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace skein::bench {
@@ -20,6 +22,16 @@ CLI::Validator number(double least, double most) {
             return right ? std::string{} : text + " is not from " + range;
           },
           "FLOAT in [" + range + "]"};
+}
+
+/// NAME=PID@URL.
+std::optional<rival> parse_rival(const std::string& text) {
+  const auto equals = text.find('=');
+  const auto at = text.find('@', equals == std::string::npos ? 0 : equals);
+  if (equals == 0 || equals == std::string::npos || at == std::string::npos) return std::nullopt;
+  rival server{text.substr(0, equals), 0, text.substr(at + 1)};
+  const bool right = CLI::detail::lexical_cast(text.substr(equals + 1, at - equals - 1), server.pid);
+  return right && server.pid > 0 ? std::optional{std::move(server)} : std::nullopt;
 }
 
 // Each mode has all of its options, common ones included, so that its help is complete.
@@ -39,6 +51,7 @@ class declaration {
         ->check(CLI::Range(1, 65536));
     rate(app, options.rate, "messages per second of all connections together");
     window(app);
+    turns(app, 0.03);
   }
 
   void fanout() {
@@ -53,6 +66,7 @@ class declaration {
         ->check(CLI::Range(1, 65536));
     rate(app, options.rate, "messages per second that are published");
     window(app);
+    turns(app, 0.1);
   }
 
   void idle() {
@@ -208,6 +222,32 @@ class declaration {
         ->capture_default_str();
   }
 
+  void turns(CLI::App& app, double usual_s) {
+    auto& common = chosen_.common;
+    auto* servers =
+        app.add_option(
+               "--server",
+               [&common](const std::vector<std::string>& given) {
+                 for (const auto& text : given) {
+                   auto server = parse_rival(text);
+                   if (!server) return false;
+                   common.servers.push_back(std::move(*server));
+                 }
+                 return true;
+               },
+               "one of several servers between which the load goes back and forth; repeatable, instead of "
+               "--url and "
+               "--pid. The first is what the others are multiples of; --seconds and --warmup are for each")
+            ->type_name("NAME=PID@URL")
+            ->allow_extra_args(false)
+            ->expected(1, 64);
+    for (const auto* other : {"--url", "--pid", "--rate"}) servers->excludes(app.get_option(other));
+    app.add_option("--turn", common.turn_s,
+                   "seconds that each server has it for (default: " + CLI::detail::to_string(usual_s) + ")")
+        ->check(number(0.001, 60.0))
+        ->needs(servers);
+  }
+
   CLI::App& app_;
   command_line& chosen_;
 };
@@ -235,6 +275,7 @@ std::uint32_t command_line::connections() const noexcept {
 double command_line::usual_time_limit_s() const noexcept {
   constexpr double handshakes_per_s = 500;
   const double base_s = 30 + common.handshake_timeout_s + connections() / handshakes_per_s;
+  const auto servers = static_cast<double>(std::max<std::size_t>(1, common.servers.size()));
   switch (what) {
     case mode::idle:
       return base_s + idle.hold_s;
@@ -247,7 +288,10 @@ double command_line::usual_time_limit_s() const noexcept {
     case mode::churn:
       break;
   }
-  return base_s + common.window.warmup_s + common.window.seconds + common.window.drain_s;
+  // A turn ends a little after its time, when what was sent has come back.
+  constexpr double longer = 1.5;
+  return servers *
+         (base_s + longer * (common.window.warmup_s + common.window.seconds) + common.window.drain_s);
 }
 
 command_line parse_command_line(int argc, char** argv) {

@@ -1,6 +1,7 @@
 // The fan-out mode: see fanout_load.hpp for what is done, here is what is said about it.
 
 #include "fanout_load.hpp"
+#include "turns.hpp"
 
 #include <algorithm>
 
@@ -9,6 +10,7 @@ namespace skein::bench {
 namespace {
 
 constexpr std::uint32_t open_window = 65'536;
+constexpr double turn_s = 0.1;
 
 fanout_options decided(fanout_options options) {
   if (options.window == 0) options.window = options.rate > 0 ? open_window : 1;
@@ -33,21 +35,25 @@ fanout_crew::fanout_crew(const run_context& run, const fanout_options& given)
   crew.open(connections, run.common.handshakes_at_once);
 }
 
-bool run_fanout(const run_context& run, const fanout_options& given) {
-  fanout_crew made{run, given};
-  auto& crew = made.crew;
-  const auto& options = made.options;
-  const bool open = options.rate > 0;
-  measurement measured{crew, run.common.window.pid};
-  run_window(crew, measured, run.common.window);
-  const auto all = crew.result();
+void add_faults(report& out, const fanout_tally& tally) {
+  out.add_count("deliveries_missing", tally.missing);
+  out.add_count("deliveries_duplicate", tally.duplicate);
+  out.add_count("deliveries_out_of_order", tally.out_of_order);
+  out.add_count("deliveries_corrupt", tally.corrupt);
+  out.add_count("messages_unsent", tally.unsent);
+}
 
-  auto& out = run.out;
-  run.begin_report("fanout", made.channel.threads);
+void fanout_crew::add_options(report& out) const {
   out.add_count("subscribers", options.subscribers);
   out.add_count("message_bytes", options.size);
   out.add_count("window", options.window);
-  out.add_if(open, "rate_per_s", options.rate, 1);
+  out.add_if(options.rate > 0, "rate_per_s", options.rate, 1);
+}
+
+bool fanout_crew::add_figures(const run_context& run, const measurement& measured) {
+  const auto all = crew.result();
+  const auto rate = options.rate;
+  auto& out = run.out;
   out.add_flag("deflate", all.deflate);
   out.new_block();
   out.add("seconds", measured.seconds(), 3);
@@ -55,26 +61,29 @@ bool run_fanout(const run_context& run, const fanout_options& given) {
   out.add_count("deliveries", all.deliveries);
   out.add("deliveries_per_s", measured.per_second(all.deliveries), 0);
   out.add_latency("last_delivery", all.last_delivery_ns);
-  out.add_latency("last_delivery_service", open ? all.last_delivery_service_ns : histogram{});
+  out.add_latency("last_delivery_service", rate > 0 ? all.last_delivery_service_ns : histogram{});
   out.add_latency("delivery", all.delivery_ns);
   out.new_block();
   const bool bottleneck = measured.add_to(out, all.deliveries, "delivery");
   out.new_block();
   const bool all_lived = add_connections(out, crew.tally());
   add_faults(out, all);
-  if (open) report_rate(out, options.rate, measured, all.publications, all.unsent, bottleneck);
+  if (rate > 0) report_rate(out, rate, measured, all.publications, all.unsent, bottleneck);
   if (run.common.deflate && !all.deflate) out.note("the server declined permessage-deflate");
   if (all.deflate) out.note("the publisher's copies were inflated and compared, the others counted");
   crew.close_all();
   return all_lived && all.faultless() && all.deliveries != 0;
 }
 
-void add_faults(report& out, const fanout_tally& tally) {
-  out.add_count("deliveries_missing", tally.missing);
-  out.add_count("deliveries_duplicate", tally.duplicate);
-  out.add_count("deliveries_out_of_order", tally.out_of_order);
-  out.add_count("deliveries_corrupt", tally.corrupt);
-  out.add_count("messages_unsent", tally.unsent);
+bool run_fanout(const run_context& run, const fanout_options& options) {
+  if (!run.common.servers.empty())
+    return run_in_turns<fanout_crew>(run, options, {"fanout", "delivery", turn_s});
+  fanout_crew made{run, options};
+  measurement measured{made.crew, run.common.window.pid};
+  run_window(made.crew, measured, run.common.window);
+  run.begin_report("fanout", made.channel.threads);
+  made.add_options(run.out);
+  return made.add_figures(run, measured);
 }
 
 }  // namespace skein::bench

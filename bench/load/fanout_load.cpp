@@ -107,7 +107,7 @@ void fanout_load::publish_due(std::int64_t now) {
     for (; left != 0 && has_room() && pace_->due_ns(next_slot_) <= last; ++next_slot_, --left)
       publish(pace_->due_ns(next_slot_));
   } else {
-    while (!stopped() && has_room()) publish(driver().read_time_ns());
+    while (sends_more() && has_room()) publish(driver().read_time_ns());
   }
 }
 

@@ -14,9 +14,12 @@
 
 #include "deflate.hpp"
 #include "histogram.hpp"
+#include "measurement.hpp"
 #include "modes.hpp"
 #include "pacer.hpp"
 #include "payload.hpp"
+#include "report.hpp"
+#include "team.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -164,6 +167,11 @@ class fanout_load final : public load {
 /// A team with a publisher and subscribers, all connected.
 struct fanout_crew {
   fanout_crew(const run_context& run, const fanout_options& given);
+
+  /// Says what was asked for.
+  void add_options(report& out) const;
+  /// Ends the load and says what came of it; returns whether nothing was lost or wrong.
+  bool add_figures(const run_context& run, const measurement& measured);
 
   fanout_options options;
   std::vector<std::uint32_t> connections;  // of each thread; the first has the publisher's, too

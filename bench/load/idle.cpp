@@ -93,7 +93,7 @@ bool run_idle(const run_context& run, const idle_options& options) {
     return per_connection(static_cast<double>(now.*kind) - static_cast<double>((*before).*kind));
   };
   const auto anonymous = &process_sample::anonymous_bytes;
-  const auto held_cpu_ns = known ? static_cast<double>(cpu_ns_between(*settled, *held)) : 0;
+  const auto held_cpu_ns = static_cast<double>(holding.server_cpu_ns());
 
   auto& out = run.out;
   run.begin_report("idle", threads);

@@ -38,6 +38,9 @@ class load : public socket_events {
   virtual void begin_window() { window_.begin_ns = driver_.tick(); }
   /// From here on they no longer do, and no new ones are sent.
   virtual void end_window() { window_.end_ns = driver_.tick(); }
+  /// A closed load sends nothing new until it goes on; what is under way still comes in.
+  virtual void pause() { paused_ = true; }
+  virtual void go_on() { paused_ = false; }
   /// Nothing is under way any more.
   [[nodiscard]] virtual bool finished() const { return true; }
   /// Nothing more can come of this run.
@@ -51,9 +54,12 @@ class load : public socket_events {
   [[nodiscard]] const measured_window& window() const noexcept { return window_; }
   /// The window is over.
   [[nodiscard]] bool stopped() const noexcept { return window_.end_ns != never_ns; }
+  /// A message that returns sends the next.
+  [[nodiscard]] bool sends_more() const noexcept { return !paused_ && !stopped(); }
 
  private:
   std::uint32_t thread_;
+  bool paused_ = false;
   measured_window window_;
   worker driver_;
 };

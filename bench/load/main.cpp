@@ -6,6 +6,7 @@
 #include <csignal>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <exception>
 #include <iostream>
@@ -45,22 +46,17 @@ bool run_mode(const run_context& run, const command_line& chosen) {
   return run_slow(run, chosen.slow);
 }
 
-handshake_settings handshake_of(const common_options& common) {
-  handshake_settings settings{resolve(common.url), common.headers, common.deflate,
-                              to_ns(common.handshake_timeout_s), nullptr};
-  if (settings.target.secure) settings.tls = std::make_shared<tls_context>(common.tls, settings.target.host);
-  return settings;
-}
-
 int run(const command_line& chosen) {
   std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
-  raise_file_limit(chosen.connections(), chosen.common.threads);
-  const auto handshake = handshake_of(chosen.common);
+  const auto& common = chosen.common;
+  const auto servers = std::max<std::size_t>(1, common.servers.size());
+  raise_file_limit(chosen.connections() * servers, common.threads * servers);
+  const auto handshake = common.handshake_with(common.servers.empty() ? common.url : common.servers[0].url);
   report out;
   bool good = false;
   {
-    conductor host{chosen.common.time_limit_s, chosen.progress};
-    good = run_mode({chosen.common, handshake, host, out}, chosen);
+    conductor host{common.time_limit_s, chosen.progress};
+    good = run_mode({common, handshake, host, out}, chosen);
     if (host.interrupted()) {
       out.note("the run was interrupted, and is shorter than asked for");
     } else if (host.out_of_time()) {
@@ -84,11 +80,21 @@ int run(const command_line& chosen) {
 
 }  // namespace
 
+handshake_settings common_options::handshake_with(std::string_view server) const {
+  handshake_settings settings{resolve(server), headers, deflate, to_ns(handshake_timeout_s), nullptr};
+  if (settings.target.secure) settings.tls = std::make_shared<tls_context>(tls, settings.target.host);
+  return settings;
+}
+
 void run_context::begin_report(std::string_view mode, std::uint32_t threads) const {
-  out.add("mode", mode);
+  begin_shared_report(mode, threads);
   out.add("url", common.url);
-  out.add_count("threads", threads);
   out.add_flag("tls", handshake.tls != nullptr);
+}
+
+void run_context::begin_shared_report(std::string_view mode, std::uint32_t threads) const {
+  out.add("mode", mode);
+  out.add_count("threads", threads);
   out.add("message_kind", common.text ? "text" : "binary");
 }
 

@@ -29,7 +29,7 @@ double ratio(double part, double whole) {
 
 void measurement::begin() {
   if (pid_ != 0) before_ = sample_process(pid_);
-  load_cpu_ns_ = crew_.cpu_ns();
+  load_at_begin_ns_ = crew_.cpu_ns();
   begin_ns_ = now_ns();
 }
 
@@ -38,14 +38,22 @@ void measurement::end() {
 }
 
 void measurement::end(std::int64_t at_ns) {
-  end_ns_ = at_ns;
+  spent_ns_ += at_ns - begin_ns_;
   const auto used = crew_.cpu_ns();
-  for (std::size_t i = 0; i < used.size(); ++i) load_cpu_ns_[i] = used[i] - load_cpu_ns_[i];
+  load_cpu_ns_.resize(used.size());
+  for (std::size_t i = 0; i < used.size(); ++i) load_cpu_ns_[i] += used[i] - load_at_begin_ns_[i];
   if (pid_ != 0) after_ = sample_process(pid_);
+  if (before_ && after_) server_.add(*before_, *after_);
+}
+
+void measurement::forget() {
+  spent_ns_ = 0;
+  load_cpu_ns_.clear();
+  server_ = {};
 }
 
 double measurement::seconds() const noexcept {
-  return to_seconds(end_ns_ - begin_ns_);
+  return to_seconds(spent_ns_);
 }
 
 double measurement::per_second(std::uint64_t count) const noexcept {
@@ -54,15 +62,10 @@ double measurement::per_second(std::uint64_t count) const noexcept {
 
 void measurement::add_server(report& out, double operations, const std::string& what) const {
   const bool known = before_ && after_;
-  const auto wall_ns = static_cast<double>(end_ns_ - begin_ns_);
-  const auto cpu_ns = known ? static_cast<double>(cpu_ns_between(*before_, *after_)) : 0;
-  const auto switches = [&](std::uint64_t process_sample::*kind) {
-    return known ? ratio(static_cast<double>((*after_).*kind) - static_cast<double>((*before_).*kind),
-                         seconds())
-                 : 0;
-  };
-  const auto voluntary = switches(&process_sample::voluntary_switches);
-  const auto involuntary = switches(&process_sample::involuntary_switches);
+  const auto wall_ns = static_cast<double>(spent_ns_);
+  const auto cpu_ns = static_cast<double>(server_.cpu_ns());
+  const auto voluntary = ratio(static_cast<double>(server_.voluntary_switches()), seconds());
+  const auto involuntary = ratio(static_cast<double>(server_.involuntary_switches()), seconds());
   out.add_if(known, "server_cpu_us_per_" + what, ratio(cpu_ns / 1000, operations), 4);
   out.add_if(known, "server_cpu_percent", ratio(100 * cpu_ns, wall_ns), 1);
   out.add_if(known, "server_context_switches_per_s", voluntary + involuntary, 0);
@@ -74,7 +77,7 @@ void measurement::add_server(report& out, double operations, const std::string& 
 
 bool measurement::add_to(report& out, std::uint64_t count, const std::string& what) const {
   const auto operations = static_cast<double>(count);
-  const auto wall_ns = static_cast<double>(end_ns_ - begin_ns_);
+  const auto wall_ns = static_cast<double>(spent_ns_);
   double load_ns = 0;
   double busiest_ns = 0;
   for (const auto used : load_cpu_ns_) {
@@ -88,9 +91,8 @@ bool measurement::add_to(report& out, std::uint64_t count, const std::string& wh
   bool bottleneck = false;
   if (before_ && after_) {
     const auto limit_ns = server_idle * wall_ns;
-    const bool server_busy =
-        static_cast<double>(busiest_thread_ns(*before_, *after_)) >= limit_ns ||
-        static_cast<double>(cpu_ns_between(*before_, *after_)) >= limit_ns * after_->cores;
+    const bool server_busy = static_cast<double>(server_.busiest_thread_ns()) >= limit_ns ||
+                             static_cast<double>(server_.cpu_ns()) >= limit_ns * after_->cores;
     bottleneck = saturated && !server_busy;
   }
   add_server(out, operations, what);

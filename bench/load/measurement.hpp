@@ -1,6 +1,6 @@
 #pragma once
 
-// A window in which everything is counted: messages by the load, CPU time of the server and of the load
+// Windows in which everything is counted: messages by the load, CPU time of the server and of the load
 // generator itself by the kernel.
 
 #include "process_stats.hpp"
@@ -28,11 +28,16 @@ class measurement {
  public:
   measurement(const team& crew, pid_t pid) : crew_(crew), pid_(pid) {}
 
+  /// Begins a window; what is used between windows does not count.
   void begin();
   void end();
   /// The same for something that was over a little earlier.
   void end(std::int64_t at_ns);
 
+  /// The windows so far do not count.
+  void forget();
+
+  /// Of all windows, as all that follows.
   [[nodiscard]] double seconds() const noexcept;
 
   /// `count` in each second of the window.
@@ -42,6 +47,10 @@ class measurement {
   /// whether the load generator was what limited the rate; returns that.
   bool add_to(report& out, std::uint64_t count, const std::string& what) const;
 
+  /// CPU time that the server used, or 0 when that is not known.
+  [[nodiscard]] std::uint64_t server_cpu_ns() const noexcept { return server_.cpu_ns(); }
+
+  /// At the borders of the last window.
   [[nodiscard]] const std::optional<process_sample>& server_before() const noexcept { return before_; }
   [[nodiscard]] const std::optional<process_sample>& server_after() const noexcept { return after_; }
 
@@ -51,8 +60,10 @@ class measurement {
   const team& crew_;
   pid_t pid_;
   std::int64_t begin_ns_ = 0;
-  std::int64_t end_ns_ = 0;
-  std::vector<std::int64_t> load_cpu_ns_;  // of each thread
+  std::int64_t spent_ns_ = 0;
+  std::vector<std::int64_t> load_at_begin_ns_;  // of each thread
+  std::vector<std::int64_t> load_cpu_ns_;
+  process_usage server_;
   std::optional<process_sample> before_;
   std::optional<process_sample> after_;
 };

@@ -7,12 +7,22 @@
 #include "measurement.hpp"
 #include "report.hpp"
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace skein::bench {
+
+/// One of several servers between which the load goes back and forth.
+struct rival {
+  std::string name;
+  pid_t pid = 0;
+  std::string url;
+};
 
 /// Options that every mode has.
 struct common_options {
@@ -26,6 +36,11 @@ struct common_options {
   bool deflate = false;
   bool text = true;
   window_settings window;
+  std::vector<rival> servers;  // those that take turns; empty: the one of `url`
+  double turn_s = 0;           // 0: the mode's own
+
+  /// What the server at this URL is asked for; throws `std::runtime_error` if it is none.
+  [[nodiscard]] handshake_settings handshake_with(std::string_view server) const;
 
   [[nodiscard]] opcode kind() const noexcept { return text ? opcode::text : opcode::binary; }
 };
@@ -79,7 +94,9 @@ struct run_context {
   conductor& host;
   report& out;
 
-  /// Starts the figures with what every mode tells.
+  /// Starts the figures with what every mode tells, but for the server.
+  void begin_shared_report(std::string_view mode, std::uint32_t threads) const;
+  /// The same and the server.
   void begin_report(std::string_view mode, std::uint32_t threads) const;
 };
 

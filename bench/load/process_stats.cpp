@@ -33,22 +33,25 @@ std::uint64_t used_since(const process_sample& before, pid_t thread, std::uint64
 
 }  // namespace
 
-std::uint64_t process_sample::cpu_ns() const noexcept {
-  std::uint64_t sum = 0;
-  for (const auto& [thread, used] : thread_cpu_ns) sum += used;
-  return sum;
-}
-
-std::uint64_t cpu_ns_between(const process_sample& before, const process_sample& after) {
-  std::uint64_t sum = 0;
-  for (const auto& [thread, used] : after.thread_cpu_ns) sum += used_since(before, thread, used);
-  return sum;
-}
-
-std::uint64_t busiest_thread_ns(const process_sample& before, const process_sample& after) {
-  std::uint64_t most = 0;
+void process_usage::add(const process_sample& before, const process_sample& after) {
   for (const auto& [thread, used] : after.thread_cpu_ns)
-    most = std::max(most, used_since(before, thread, used));
+    thread_cpu_ns_[thread] += used_since(before, thread, used);
+  const auto more = [](std::uint64_t then, std::uint64_t now) {
+    return static_cast<std::int64_t>(now) - static_cast<std::int64_t>(then);
+  };
+  voluntary_ += more(before.voluntary_switches, after.voluntary_switches);
+  involuntary_ += more(before.involuntary_switches, after.involuntary_switches);
+}
+
+std::uint64_t process_usage::cpu_ns() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& [thread, used] : thread_cpu_ns_) sum += used;
+  return sum;
+}
+
+std::uint64_t process_usage::busiest_thread_ns() const noexcept {
+  std::uint64_t most = 0;
+  for (const auto& [thread, used] : thread_cpu_ns_) most = std::max(most, used);
   return most;
 }
 

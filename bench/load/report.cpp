@@ -123,10 +123,21 @@ void report::fail(std::string problem, bool nothing_measured) {
   nothing_measured_ = nothing_measured;
 }
 
+void report::add_part(std::string name, report part) {
+  parts_.emplace_back(std::move(name), std::move(part));
+}
+
 void report::print_table(std::ostream& out) const {
+  print_figures(out);
+  if (!parts_.empty()) print_parts(out);
+  for (const auto& text : notes_) out << "note: " << text << '\n';
+  for (const auto& [name, part] : parts_)
+    for (const auto& text : part.notes_) out << "note: " << name << ": " << text << '\n';
+}
+
+void report::print_figures(std::ostream& out) const {
   std::size_t names = 0;
   std::size_t values = 0;
-  const auto in_table = [](const entry& figure) { return !figure.only_json && !figure.json.empty(); };
   for (const auto& figure : figures_) {
     if (!in_table(figure)) continue;
     names = std::max(names, figure.name.size());
@@ -139,30 +150,91 @@ void report::print_table(std::ostream& out) const {
     const auto indent = figure.shown.size() < values ? values - figure.shown.size() : 0;
     out << figure.name << std::string(names - figure.name.size() + 2 + indent, ' ') << figure.shown << '\n';
   }
-  for (const auto& text : notes_) out << "note: " << text << '\n';
 }
 
-void report::print_json(std::ostream& out) const {
-  out << '{';
-  for (const auto& figure : figures_)
-    if (!figure.json.empty()) out << quoted(figure.name) << ':' << figure.json << ',';
-  out << "\"notes\":[";
-  for (std::size_t i = 0; i < notes_.size(); ++i) out << (i == 0 ? "" : ",") << quoted(notes_[i]);
-  out << "]}\n";
-}
-
-void report::print_csv(std::ostream& out) const {
-  const auto line = [&](auto field_of) {
-    const char* separator = "";
-    for (const auto& figure : figures_) {
-      if (figure.only_json) continue;
-      out << separator << csv_field(field_of(figure));
-      separator = ",";
+/// A column for each part, a line for each figure that one of them has.
+void report::print_parts(std::ostream& out) const {
+  const auto& first = parts_.front().second;
+  std::vector<std::size_t> widths;
+  std::size_t names = 0;
+  for (const auto& figure : first.figures_) names = std::max(names, figure.name.size());
+  for (const auto& [name, part] : parts_) {
+    auto width = name.size();
+    for (const auto& figure : part.figures_)
+      if (in_table(figure)) width = std::max(width, figure.shown.size());
+    widths.push_back(width);
+  }
+  const auto line = [&](const std::string& title, auto text_of) {
+    out << title << std::string(names - title.size(), ' ');
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const std::string& text = text_of(parts_[i]);
+      out << std::string(widths[i] - text.size() + 2, ' ') << text;
     }
     out << '\n';
   };
-  line([](const entry& figure) { return figure.name; });
-  line([](const entry& figure) { return figure.shown; });
+  out << '\n';
+  line("", [](const auto& part) -> const std::string& { return part.first; });
+  for (std::size_t i = 0; i < first.figures_.size(); ++i) {
+    if (std::find(first.blocks_.begin(), first.blocks_.end(), i) != first.blocks_.end()) out << '\n';
+    if (std::any_of(parts_.begin(), parts_.end(),
+                    [i](const auto& part) { return in_table(part.second.figures_[i]); }))
+      line(first.figures_[i].name,
+           [i](const auto& part) -> const std::string& { return part.second.figures_[i].shown; });
+  }
+}
+
+void report::print_json(std::ostream& out) const {
+  print_json_object(out);
+  out << '\n';
+}
+
+void report::print_json_object(std::ostream& out) const {
+  out << '{';
+  for (const auto& figure : figures_)
+    if (!figure.json.empty()) out << quoted(figure.name) << ':' << figure.json << ',';
+  const char* separator = "";
+  if (!parts_.empty()) {
+    out << "\"servers\":{";
+    for (const auto& [name, part] : parts_) {
+      out << std::exchange(separator, ",") << quoted(name) << ':';
+      part.print_json_object(out);
+    }
+    out << "},";
+  }
+  out << "\"notes\":[";
+  separator = "";
+  for (const auto& text : notes_) out << std::exchange(separator, ",") << quoted(text);
+  out << "]}";
+}
+
+void report::print_csv(std::ostream& out) const {
+  const auto name_of = [](const entry& figure) { return figure.name; };
+  const auto value_of = [](const entry& figure) { return figure.shown; };
+  const char* separator = "";
+  if (parts_.empty()) {
+    print_csv_fields(out, separator, name_of);
+    out << '\n';
+    separator = "";
+    print_csv_fields(out, separator, value_of);
+    out << '\n';
+    return;
+  }
+  out << std::exchange(separator, ",") << "server";
+  print_csv_fields(out, separator, name_of);
+  parts_.front().second.print_csv_fields(out, separator, name_of);
+  out << '\n';
+  for (const auto& [name, part] : parts_) {
+    out << csv_field(name);
+    print_csv_fields(out, separator, value_of);
+    part.print_csv_fields(out, separator, value_of);
+    out << '\n';
+  }
+}
+
+template <class FieldOf>
+void report::print_csv_fields(std::ostream& out, const char*& separator, FieldOf field_of) const {
+  for (const auto& figure : figures_)
+    if (!figure.only_json) out << std::exchange(separator, ",") << csv_field(field_of(figure));
 }
 
 }  // namespace skein::bench

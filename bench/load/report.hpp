@@ -11,6 +11,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace skein::bench {
@@ -33,6 +34,10 @@ class report {
   /// p50, p90, p99, p99.9 and the maximum, in microseconds, as NAME_p50_us and so on. JSON also has every
   /// bucket that is not empty, as NAME_histogram_us: upper bound and count.
   void add_latency(const std::string& name, const histogram& ns);
+
+  /// Figures of one of several servers: in the table and in JSON (`servers`) beside those of the others, in
+  /// CSV a line of its own. All parts have the same names, and come after the other figures.
+  void add_part(std::string name, report part);
 
   /// Something a reader of the figures must know.
   void note(std::string text) { notes_.push_back(std::move(text)); }
@@ -58,7 +63,17 @@ class report {
     bool only_json = false;
   };
 
+  [[nodiscard]] static bool in_table(const entry& figure) noexcept {
+    return !figure.only_json && !figure.json.empty();
+  }
+  void print_figures(std::ostream& out) const;
+  void print_parts(std::ostream& out) const;
+  void print_json_object(std::ostream& out) const;
+  template <class FieldOf>
+  void print_csv_fields(std::ostream& out, const char*& separator, FieldOf field_of) const;
+
   std::vector<entry> figures_;
+  std::vector<std::pair<std::string, report>> parts_;
   std::vector<std::string> notes_;
   std::vector<std::size_t> blocks_;
   std::string problem_;
