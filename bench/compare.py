@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Measures Skein beside other servers: what a message, a delivery or a resting connection costs each of them.
 
-The server runs on one core, the load generator on another. Servers take turns within a round and the figures are
-medians over the rounds, because on a shared machine one run may differ from the next by a quarter. Compare
-ratios, and take no difference below a tenth for one. The result is a page, BUILD-DIR/bench/comparison.html, with all
+The server runs on one core, the load generator on another. What is fit for it is measured with all servers running and
+a load that goes from one to the next every few hundredths of a second: its multiples repeat within a few
+hundredths. In the rest servers take turns within a round, and one run may differ from the next by a quarter on a shared
+machine: take no difference below a tenth for one. Figures are medians over the rounds. The result is a page, BUILD-DIR/bench/comparison.html, with all
 figures beside it as JSON.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -88,6 +90,7 @@ class Scenario:
     server_arguments: tuple = ()
     needs: str = ""  # an option that the load generator must have
     baseline: str = ""  # the scenario that this one is a variant of, on the same server
+    by_turns: bool = False  # all servers run, and the load goes from one to the next; a variant's from its baseline to it
 
     def takes(self, server):
         if self.only:
@@ -117,7 +120,7 @@ SERVERS = (
 
 def echo(name, about, connections, size, depth, **more):
     arguments = ("--connections", str(connections), "--size", str(size), "--depth", str(depth))
-    return Scenario(name, about, "echo", arguments=arguments, latency="latency", **more)
+    return Scenario(name, about, "echo", arguments=arguments, latency="latency", by_turns=True, **more)
 
 
 def fanout(name, about, window, subscribers=1000, **more):
@@ -137,8 +140,7 @@ def slow(name, about, subscribers, size, rate, stall, **more):
     arguments = ("--subscribers", subscribers, "--size", size, "--rate", rate, "--stall", stall, "--seconds", "1",
                  "--warmup", "0.3")
     return Scenario(name, about, "slow", group="slow", arguments=arguments, metric="server_cpu_us_per_delivery",
-                    rate="deliveries_per_s", unit="us/delivery", timed=False, needs="slow", rounds=1, latency="during",
-                    **more)
+                    rate="deliveries_per_s", unit="us/delivery", timed=False, needs="slow", latency="during", **more)
 
 
 JSON_1K = ("--size", "1024", "--json-payload")
@@ -148,9 +150,10 @@ SCENARIOS = (
     echo("echo", "echo 64 B, 100 clients, 1 outstanding", 100, 64, 1, title="Echo, one at a time", all_cores=True),
     echo("echo-depth-16", "echo 64 B, 100 clients, 16 outstanding each", 100, 64, 16, title="Echo, 16 outstanding",
          all_cores=True),
-    fanout("fanout", "1,000 subscribers, 128 B, 1 outstanding", 1, title="Fan-out, one at a time", all_cores=True),
+    fanout("fanout", "1,000 subscribers, 128 B, 1 outstanding", 1, title="Fan-out, one at a time", all_cores=True,
+           by_turns=True),
     fanout("fanout-window-64", "1,000 subscribers, 128 B, 64 outstanding", 64, title="Fan-out, 64 outstanding",
-           all_cores=True),
+           all_cores=True, by_turns=True),
     fanout("fanout-rate", "1,000 subscribers, 128 B, 40 messages a second on a timetable", 1, all_cores=True,
            title="Fan-out, 40 messages a second", group="rate", needs="fanout --rate", longer=2,
            arguments=("--size", "128", "--rate", "40")),
@@ -160,7 +163,7 @@ SCENARIOS = (
     *(echo(f"echo-{name}", f"echo {size:,} B, 16 clients, 1 outstanding", 16, size, 1, group="size", x=size, rounds=2,
            title=f"Echo of {size:,} B") for size, name in SIZES.items()),
     *(fanout(f"fanout-{subscribers}", f"{subscribers:,} subscribers, 128 B, 1 outstanding", 1, subscribers,
-             group="subscribers", x=subscribers, rounds=2,
+             group="subscribers", x=subscribers, rounds=2, by_turns=subscribers < 10000,
              title=f"{subscribers:,} subscribers")
       for subscribers in (10, 100, 10000)),
     Scenario("churn", "connect, one echo, close: 64 at a time, as often as they can", "churn",
@@ -172,9 +175,9 @@ SCENARIOS = (
              metric="server_cpu_us_per_return", rate="", unit="us/return", timed=False, needs="storm", rounds=2,
              latency="return"),
     slow("slow", "100 subscribers, 8 KiB, 250 messages a second; 10 of them do not read for 3 s", "100", "8192", "250",
-         "3", title="A tenth does not read", path="/broadcast"),
+         "3", title="A tenth does not read", path="/broadcast", rounds=3),
     *(slow(f"slow-{policy}", f"1,000 subscribers, 1 KiB, 40 messages a second; 100 of them do not read for 4 s: {what}",
-           "1000", "1024", "40", "4", title=f"100 of 1,000: {policy}", path=path, only=("skein",),
+           "1000", "1024", "40", "4", title=f"100 of 1,000: {policy}", path=path, only=("skein",), rounds=1,
            server_arguments=SHORT_QUEUES)
       for policy, path, what in (("evict", "/broadcast", "they are closed"),
                                  ("drop", "/broadcast-drop", "they miss what has no room"),
@@ -184,9 +187,10 @@ SCENARIOS = (
     fanout("fanout-json-deflate", "the same, compressed", 1, arguments=(*JSON_1K, "--deflate"), title="compressed",
            only=("skein",), server_arguments=("--compression",), baseline="fanout-json", group="variant"),
     fanout("fanout-awaited", "as fanout, each broadcast awaited", 1, path="/broadcast-awaited", title="awaited",
-           only=("skein",), baseline="fanout", group="variant"),
+           only=("skein",), baseline="fanout", group="variant", by_turns=True),
     fanout("fanout-awaited-window-64", "as fanout-window-64, each broadcast awaited", 64, title="awaited, 64",
-           path="/broadcast-awaited", only=("skein",), baseline="fanout-window-64", group="variant"),
+           path="/broadcast-awaited", only=("skein",), baseline="fanout-window-64", group="variant",
+           by_turns=True),
 )
 
 
@@ -279,31 +283,67 @@ class RunningServer:
         self.stop()
 
 
-def run_load(scenario, server, build, options, cores):
-    """One run of the load generator; returns its report."""
-    command = [str(build / "skein-bench"), scenario.mode, *scenario.arguments, "--json",
-               "--url", f"ws://{server.address}{scenario.path}", "--pid", str(server.process.pid)]
-    patience_s = 60
+def run_load(scenario, targets, options, cores, servers=1):
+    """One run of the load generator against the servers that its `targets` name; returns its report."""
+    command = [str(options.build_dir / "skein-bench"), scenario.mode, *scenario.arguments, "--json", *targets]
+    patience_s = 60 * servers
     if scenario.timed:
         seconds = options.seconds * scenario.longer
         command += ["--seconds", str(seconds), "--warmup", str(options.warmup)]
-        patience_s += seconds + options.warmup
+        patience_s += 2 * servers * (seconds + options.warmup)
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=patience_s, preexec_fn=prepared(cores))
     except subprocess.TimeoutExpired:
         raise Failure(f"{' '.join(command)} did not end in {patience_s} s") from None
     try:
-        report = json.loads(done.stdout)
+        return json.loads(done.stdout)
     except ValueError:
         raise Failure(f"{' '.join(command)} failed: {done.stderr.strip()}") from None
+
+
+def checked(report, scenario, running):
     report.setdefault("load_was_bottleneck", False)
     if "--deflate" in scenario.arguments and not report["deflate"]:
         report["ok"] = False  # or the figure would be that of another scenario
-    if server.process.poll() is not None:
+    if running.process.poll() is not None:
         report["ok"] = False
         report["notes"].append("the server ended during the run")
     return report
+
+
+def run_alone(scenario, server, command, options):
+    """Returns the server's report."""
+    with RunningServer(server, command, scenario.server_arguments) as running:
+        targets = ["--url", f"ws://{running.address}{scenario.path}", "--pid", str(running.process.pid)]
+        return {server.name: checked(run_load(scenario, targets, options, cores_of(server)[1]), scenario, running)}
+
+
+def run_by_turns(scenario, servers, commands, options):
+    """Returns a report for each server. Multiples are of the first: the raw loop, or of a variant its baseline."""
+    seats = [(server.name, server, scenario) for server in servers]
+    if scenario.baseline:
+        seats.insert(0, ("baseline", servers[0], named(scenario.baseline)))
+    with contextlib.ExitStack() as stack:
+        running = {name: stack.enter_context(RunningServer(server, commands[server.name], what.server_arguments))
+                   for name, server, what in seats}
+        targets = [argument for name, _, what in seats for argument in
+                   ("--server", f"{name}={running[name].process.pid}@ws://{running[name].address}{what.path}")]
+        together = run_load(scenario, targets, options, cores_of(servers[0])[1], len(seats))
+        parts = together.pop("servers", {})
+        reports = {}
+        for server in servers:
+            report = checked({**together, **parts[server.name]}, scenario, running[server.name])
+            report[scenario.metric] = report.pop(f"{scenario.metric}_by_turns", None) or report[scenario.metric]
+            multiple = report.pop("server_cpu_multiple_by_turns", None)
+            if multiple and (scenario.baseline or servers[0].name == "raw" != server.name):
+                report["multiple"] = multiple
+            reports[server.name] = report
+        return reports
+
+
+def named(scenario):
+    return next(s for s in SCENARIOS if s.name == scenario)
 
 
 def median(reports, key):
@@ -316,8 +356,8 @@ class Results:
         self.reports = {}  # (scenario, server) -> reports, in the order of the rounds
         self.stopped = False
 
-    def add(self, scenario, server, report):
-        self.reports.setdefault((scenario.name, server.name), []).append(report)
+    def add(self, scenario, server_name, report):
+        self.reports.setdefault((scenario.name, server_name), []).append(report)
 
     def of(self, scenario_name, server_name):
         return self.reports.get((scenario_name, server_name), [])
@@ -325,12 +365,16 @@ class Results:
     def all_ok(self):
         return all(report["ok"] for reports in self.reports.values() for report in reports)
 
-    def reference(self, scenario, server_name):
-        """What the figure is a multiple of: the variant's baseline, or else the raw loop."""
-        if scenario.baseline:
-            other = next(s for s in SCENARIOS if s.name == scenario.baseline)
-            return median(self.of(other.name, server_name), other.metric)
-        return median(self.of(scenario.name, "raw"), scenario.metric) if server_name != "raw" else None
+    def multiple(self, scenario, server_name):
+        """Of the variant's baseline, or else of the raw loop. One that ran by itself has none of those that took
+        turns."""
+        reports = self.of(scenario.name, server_name)
+        if scenario.by_turns:
+            return median(reports, "multiple")
+        other = named(scenario.baseline) if scenario.baseline else scenario
+        reference = median(self.of(other.name, server_name if scenario.baseline else "raw"), other.metric)
+        value = median(reports, scenario.metric)
+        return value / reference if value and reference and (scenario.baseline or server_name != "raw") else None
 
     def cell(self, scenario, server_name):
         reports = self.of(scenario.name, server_name)
@@ -338,9 +382,9 @@ class Results:
         if value is None:
             return "failed" if reports else "-"
         text = f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
-        reference = self.reference(scenario, server_name)
-        if reference and value:
-            text += f" ({value / reference:.2f}x)"
+        multiple = self.multiple(scenario, server_name)
+        if multiple:
+            text += f" ({multiple:.2f}x)" if multiple >= 0.1 else f" ({multiple:.3f}x)"
         if any(report["load_was_bottleneck"] for report in reports):
             text += " *"
         if not all(report["ok"] for report in reports):
@@ -417,32 +461,42 @@ def print_results(results, scenarios, servers, rounds):
 
 
 def plan(scenarios, servers, rounds):
-    """Servers take turns within a scenario, scenarios within a round."""
-    return [(turn, scenario, server) for turn in range(1, rounds + 1) for scenario in scenarios
-            if turn <= scenario.rounds for server in servers if scenario.takes(server)]
+    """Servers take turns within a scenario, scenarios within a round. Each run has the servers that are in it."""
+    return [(turn, scenario, group) for turn in range(1, rounds + 1) for scenario in scenarios
+            if turn <= scenario.rounds for group in groups(scenario, [s for s in servers if scenario.takes(s)])]
+
+
+def groups(scenario, servers):
+    together = [server for server in servers if scenario.by_turns and server.pinned]
+    return ([together] if together else []) + [[server] for server in servers if server not in together]
 
 
 def run_all(runs, commands, options):
     results = Results()
     begin = time.monotonic()
-    for done, (turn, scenario, server) in enumerate(runs):
+    for done, (turn, scenario, servers) in enumerate(runs):
+        names = ", ".join(server.name for server in servers)
         spent = time.monotonic() - begin
         left = f", about {spent / done * (len(runs) - done) / 60:.0f} min left" if done >= 20 else ""
-        print(f"{done + 1} of {len(runs)}{left}: round {turn}, {scenario.name}, {server.name}", file=sys.stderr)
+        print(f"{done + 1} of {len(runs)}{left}: round {turn}, {scenario.name}, {names}", file=sys.stderr)
         try:
-            with RunningServer(server, commands[server.name], scenario.server_arguments) as running:
-                report = run_load(scenario, running, options.build_dir, options, cores_of(server)[1])
+            if scenario.by_turns and servers[0].pinned:
+                reports = run_by_turns(scenario, servers, commands, options)
+            else:
+                reports = run_alone(scenario, servers[0], commands[servers[0].name], options)
         except Failure as failure:
             print(failure, file=sys.stderr)
-            report = {"ok": False, "load_was_bottleneck": False, "notes": [str(failure)]}
+            failed = {"ok": False, "load_was_bottleneck": False, "notes": [str(failure)]}
+            reports = {server.name: failed for server in servers}
         except KeyboardInterrupt:
             print("stopped: what follows is of the runs so far", file=sys.stderr)
             results.stopped = True
             break
-        if not report["ok"]:
-            problem = report.get("first_problem", "; ".join(report["notes"]))
-            print(f"  not everything arrived: {problem}", file=sys.stderr)
-        results.add(scenario, server, report)
+        for name, report in reports.items():
+            if not report["ok"]:
+                problem = report.get("first_problem", "; ".join(report["notes"]))
+                print(f"  not everything arrived: {name}: {problem}", file=sys.stderr)
+            results.add(scenario, name, report)
     return results
 
 

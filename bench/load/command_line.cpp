@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <optional>
 #include <utility>
 
 namespace skein::bench {
@@ -24,14 +23,19 @@ CLI::Validator number(double least, double most) {
           "FLOAT in [" + range + "]"};
 }
 
-/// NAME=PID@URL.
-std::optional<rival> parse_rival(const std::string& text) {
+/// Takes NAME=PID@URL.
+void add_rival(std::vector<rival>& all, const std::string& text) {
   const auto equals = text.find('=');
   const auto at = text.find('@', equals == std::string::npos ? 0 : equals);
-  if (equals == 0 || equals == std::string::npos || at == std::string::npos) return std::nullopt;
+  if (equals == 0 || equals == std::string::npos || at == std::string::npos)
+    throw CLI::ValidationError{"--server", text + " is not NAME=PID@URL"};
   rival server{text.substr(0, equals), 0, text.substr(at + 1)};
-  const bool right = CLI::detail::lexical_cast(text.substr(equals + 1, at - equals - 1), server.pid);
-  return right && server.pid > 0 ? std::optional{std::move(server)} : std::nullopt;
+  const auto pid = text.substr(equals + 1, at - equals - 1);
+  if (!CLI::detail::lexical_cast(pid, server.pid) || server.pid <= 0)
+    throw CLI::ValidationError{"--server", pid + " is not a process id"};
+  if (std::any_of(all.begin(), all.end(), [&](const rival& other) { return other.name == server.name; }))
+    throw CLI::ValidationError{"--server", "there are two servers called " + server.name};
+  all.push_back(std::move(server));
 }
 
 // Each mode has all of its options, common ones included, so that its help is complete.
@@ -228,16 +232,12 @@ class declaration {
         app.add_option(
                "--server",
                [&common](const std::vector<std::string>& given) {
-                 for (const auto& text : given) {
-                   auto server = parse_rival(text);
-                   if (!server) return false;
-                   common.servers.push_back(std::move(*server));
-                 }
+                 for (const auto& text : given) add_rival(common.servers, text);
                  return true;
                },
                "one of several servers between which the load goes back and forth; repeatable, instead of "
-               "--url and "
-               "--pid. The first is what the others are multiples of; --seconds and --warmup are for each")
+               "--url and --pid. The first is what the others are multiples of; --seconds and --warmup are "
+               "for each")
             ->type_name("NAME=PID@URL")
             ->allow_extra_args(false)
             ->expected(1, 64);

@@ -77,7 +77,9 @@ bool run_in_turns(const run_context& run, const Options& options, const turn_pla
     part.add("url", run.common.servers[i].url);
     part.add_flag("tls", seats[i]->handshake.tls != nullptr);
     add_cost_of_turns(part, takers[i], takers.front(), plan.what);
-    good = seats[i]->made.add_figures(seats[i]->context, seats[i]->measured) && good;
+    const bool all_right = seats[i]->made.add_figures(seats[i]->context, seats[i]->measured);
+    part.add_flag("ok", all_right);
+    good = good && all_right;
     if (!part.problem().empty() && run.out.problem().empty())
       run.out.fail(name + ": " + part.problem(), false);
     run.out.add_part(name, std::move(part));

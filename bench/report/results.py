@@ -37,7 +37,10 @@ class Results:
         return self.median(scenario, server, self.scenarios[scenario]["metric"])
 
     def multiple(self, scenario, server):
-        """Of the bare loop, or of the scenario that this one is a variant of."""
+        """Of the bare loop, or of the scenario that this one is a variant of. One that ran by itself has none of those
+        that took turns."""
+        if self.scenarios[scenario].get("by_turns"):
+            return self.median(scenario, server, "multiple")
         baseline = self.scenarios[scenario]["baseline"]
         reference = self.cost(baseline, server) if baseline else self.cost(scenario, "raw")
         cost = self.cost(scenario, server)

@@ -303,6 +303,57 @@ class Modes(Case):
         self.assertEqual((row["mode"], row["ok"], row["first_problem"]), ("echo", "true", ""))
         self.assertGreater(float(row["latency_p99_us"]), 0)
 
+    def beside(self, another, address, path="/echo"):
+        """Options for the server of these tests and another, by turns."""
+        url, pid = self.echo[1].replace("/echo", path), self.echo[3]
+        return "--server", f"ours={pid}@{url}", "--server", f"other={another}@ws://{address}{path}"
+
+    def test_servers_by_turns(self):
+        with skein_server() as (address, pid):
+            for mode, path, what, size in (("echo", "/echo", "message", ("--connections", 10, "--depth", 3)),
+                                           ("fanout", "/broadcast", "delivery", ("--subscribers", 10, "--threads", 2))):
+                got = self.figures(mode, *self.beside(pid, address, path), *size, "--seconds", 0.2, "--warmup", 0.05,
+                                   "--turn", 0.02)
+                self.assertEqual((got["mode"], got["turn_s"], list(got["servers"])), (mode, 0.02, ["ours", "other"]))
+                for name, part in got["servers"].items():
+                    self.assertTrue(part["ok"], name)
+                    self.assertEqual(part["turns"], 10)
+                    self.assertGreater(part[f"server_cpu_us_per_{what}_by_turns"], 0)
+                    # Only its own turns count, and what came back after their time.
+                    self.assertGreaterEqual(part["seconds"], 0.2)
+                    self.assertGreater(part["server_cpu_us_per_" + what], 0)
+                    self.assert_rising(part, "latency" if mode == "echo" else "delivery")
+                self.assertEqual(got["servers"]["ours"]["server_cpu_multiple_by_turns"], 1)
+                self.assertGreater(got["servers"]["other"]["server_cpu_multiple_by_turns"], 0)
+
+    def test_servers_by_turns_in_other_forms(self):
+        with skein_server() as (address, pid):
+            arguments = ("echo", *self.beside(pid, address), "--seconds", 0.1, "--warmup", 0)
+            header, *rows = csv.reader(io.StringIO(bench(*arguments, "--csv").stdout))
+            self.assertEqual([(row[0], len(row)) for row in rows], [("ours", len(header)), ("other", len(header))])
+            self.assertEqual([dict(zip(header, row))["turns"] for row in rows], ["4", "4"])
+            table = bench(*arguments).stdout
+            self.assertRegex(table, r"(?m)^ +ours +other$")
+            self.assertRegex(table, r"(?m)^server_cpu_multiple_by_turns +1\.0000 +\d+\.\d{4}$")
+            self.assertNotIn("histogram", table)
+
+    def test_one_of_the_servers_by_turns_does_wrong(self):
+        with peer.Peer(peer.drop(every=10)) as server:
+            arguments = self.beside(os.getpid(), server.url("").removeprefix("ws://"))
+            got = self.figures("echo", *arguments, "--seconds", 0.2, "--warmup", 0, "--drain", 0.2, "--connections", 2,
+                               "--depth", 4, status=1)
+        self.assertGreater(got["servers"]["other"]["messages_lost"], 0)
+        self.assertFalse(got["servers"]["other"]["ok"])
+        self.assertTrue(got["servers"]["ours"]["ok"])
+        self.assertEqual(got["servers"]["ours"]["turns"], 7)
+
+    def test_one_of_the_servers_by_turns_is_not_there(self):
+        done = bench("echo", *self.beside(os.getpid(), "127.0.0.1:9"), "--seconds", 0.1, "--warmup", 0, "--json")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "other: no connection could be opened")
+        parts = json.loads(done.stdout)["servers"]
+        self.assertEqual([parts[name]["ok"] for name in ("ours", "other")], [True, False])
+
     def test_a_table_for_people(self):
         done = bench("echo", *self.echo, *QUICK)
         self.assertRegex(done.stdout, r"(?m)^messages_per_s +\d+$")
@@ -417,6 +468,13 @@ class Ends(Case):
                           ("slow", "--rate", "nan"), ("slow", "--slow-percent", "nan"), ("storm", "--pause", "-nan"),
                           ("echo", "--time-limit", "nan"), ("idle", "--hold", "inf"), ("echo", "--pid", "0"),
                           ("echo", "--pid", "-1"), ("echo", "--pid", "nan"), ("echo", "--rate", "0"),
+                          ("echo", "--turn", "1"), ("idle", "--server", "a=1@ws://127.0.0.1/"),
+                          *(("echo", "--server", server) for server in
+                            ("", "a", "a=1", "=1@ws://127.0.0.1/", "a=0@ws://127.0.0.1/", "a=x@ws://127.0.0.1/",
+                             "a=1@http://127.0.0.1/")),
+                          *(("echo", "--server", "a=1@ws://127.0.0.1/", *more) for more in
+                            (("--rate", "1"), ("--url", "ws://127.0.0.1/"), ("--pid", "1"), ("--turn", "0"),
+                             ("--turn", "nan"), ("--server", "a=2@ws://127.0.0.2/"))),
                           *(("echo", "--url", url) for url in
                             ("ws://127.0.0.1:/", "ws://127.0.0.1:0/", "ws://127.0.0.1:65536/", "ws://127.0.0.1:http/",
                              "ws://127.0.0.1:-1/", "ws://127.0.0.1:80x/", "ws://", "ws:///path", "ws://:80/", "ws://[::1/",
