@@ -77,6 +77,7 @@ class prepared_message {
   [[nodiscard]] detail::frame_block* take_block() noexcept { return std::exchange(block_, nullptr); }
 
  private:
+  [[nodiscard]] static detail::frame_block* make_empty(skein::opcode type);
   void retain() const noexcept;
   void release() const noexcept;
 
@@ -121,5 +122,8 @@ class message {
   prepared_message frame_;  // or nothing, if the payload is empty
   skein::opcode opcode_ = opcode::text;
 };
+
+inline prepared_message::prepared_message(message source)
+    : block_(source.frame_ ? source.frame_.take_block() : make_empty(source.type())) {}
 
 }  // namespace skein

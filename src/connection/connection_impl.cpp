@@ -273,13 +273,14 @@ bool connection_impl::on_message(message what) {
   message_due_ = time_point::max();
   fed_since_ping_ = true;
   ++messages_in_;
-  const auto size = what.size();
+  prepared_message frame{std::move(what)};
+  const auto size = frame.block()->payload().size();
   bytes_in_ += size;
   host_->counters.messages_in.add();
   host_->counters.bytes_in.add(size);
   if (!is_open()) return true;  // RFC 6455 section 1.4: what comes behind our close frame may be discarded
-  if (guard_ && !passes(what)) return is_open() && !awaits_admission();
-  inbox_.push(std::move(what));
+  if (guard_ && !passes({frame.block()->type(), frame})) return is_open() && !awaits_admission();
+  inbox_.push(std::move(frame));
   return !inbox_.full(host_->limits()) && !awaits_admission();
 }
 

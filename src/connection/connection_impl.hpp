@@ -267,7 +267,7 @@ class connection_impl final : public connection, private protocol_sink, private 
   void tell_waiters();
   void release() noexcept;
   void admit_waiting();
-  void account_replaced(send_channel::item& old);
+  send_channel::admission push_keyed(send_channel::item& what, const std::string& key);
   asio::awaitable<outcome> send_slowly(prepared_message what, delivery how);
   asio::awaitable<bool> close_here(close_code code, std::string text);
   [[nodiscard]] std::shared_ptr<connection_impl> self() {

@@ -24,26 +24,21 @@ class inbox {
   inbox& operator=(const inbox&) = delete;
   ~inbox() { clear(); }
 
-  void push(message what) {
+  void push(prepared_message what) {
     if (content_ == 0) {
-      content_ = reinterpret_cast<std::uintptr_t>(prepared_message{std::move(what)}.take_block());
-      return;
+      content_ = reinterpret_cast<std::uintptr_t>(what.take_block());
+    } else {
+      auto& all = has_list() ? *the_list() : make_list();
+      all.push(std::move(what));
     }
-    auto& [all, head, bytes] = has_list() ? *the_list() : make_list();
-    const auto size = what.size();
-    all.push_back(std::move(what));
-    bytes += size;
   }
 
   /// The oldest message; nothing if there is none.
   [[nodiscard]] std::optional<message> pop() {
-    std::optional<message> next;
-    if (has_list()) {
-      next = pop_listed();
-    } else if (content_ != 0) {
-      next.emplace(take_only());
-    }
-    return next;
+    if (content_ == 0) return std::nullopt;
+    auto* const block = has_list() ? pop_listed() : take_only();
+    if (block == nullptr) return std::nullopt;
+    return message{block->type(), prepared_message{block}};
   }
 
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
@@ -62,9 +57,22 @@ class inbox {
 
  private:
   struct list {
+    list() = default;
+    list(const list&) = delete;
+    list& operator=(const list&) = delete;
+    ~list() {
+      for (auto next = head; next < all.size(); ++next) all[next]->release();
+    }
     static void* operator new(std::size_t size) { return take_block(size); }
     static void operator delete(void* block, std::size_t size) noexcept { give_back_block(block, size); }
-    std::vector<message, pool_allocator<message>> all;
+
+    void push(prepared_message what) {
+      all.push_back(nullptr);  // for which there may be no memory
+      all.back() = what.take_block();
+      bytes += all.back()->payload().size();
+    }
+
+    std::vector<frame_block*, pool_allocator<frame_block*>> all;
     std::size_t head = 0;   // how many were handed out
     std::size_t bytes = 0;  // of what waits
   };
@@ -75,32 +83,32 @@ class inbox {
   [[nodiscard]] list* the_list() const noexcept { return reinterpret_cast<list*>(content_ - list_bit); }
   [[nodiscard]] frame_block* the_only() const noexcept { return reinterpret_cast<frame_block*>(content_); }
 
-  [[nodiscard]] message take_only() noexcept {
+  [[nodiscard]] frame_block* take_only() noexcept {
     auto* const block = the_only();
     content_ = 0;
-    return {block->type(), prepared_message{block}};
+    return block;
   }
   list& make_list() {
     auto made = std::make_unique<list>();
     made->all.reserve(small_capacity);
-    made->bytes = bytes();
-    made->all.push_back(take_only());
+    made->push(prepared_message{take_only()});
     content_ = reinterpret_cast<std::uintptr_t>(made.release()) | list_bit;
     return *the_list();
   }
-  [[nodiscard]] std::optional<message> pop_listed() {
+  [[nodiscard]] frame_block* pop_listed() noexcept {
     auto& [all, head, bytes] = *the_list();
-    std::optional<message> next;
-    if (head < all.size()) {
-      next.emplace(std::move(all[head++]));
-      bytes -= next->size();
-    }
-    // Also while there are always more: a handler that is never ahead of its peer must not keep every place.
-    if (head == all.size() || (head >= 32 && head * 2 >= all.size())) {
-      all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(head));
+    if (head == all.size()) return nullptr;
+    auto* const next = all[head++];
+    bytes -= next->payload().size();
+    if (head == all.size()) {
+      all.clear();
       head = 0;
       // A connection that waits for its next message keeps nothing for it, unless it gets many at once.
-      if (all.empty() && all.capacity() <= small_capacity) clear();
+      if (all.capacity() <= small_capacity) clear();
+    } else if (head >= 32 && head * 2 >= all.size()) {
+      // A handler that is never ahead of its peer must not keep every place.
+      all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(head));
+      head = 0;
     }
     return next;
   }

@@ -49,19 +49,15 @@ connection_impl::verdict connection_impl::offer_to_channel(frame_ref& frame, ove
 
   std::size_t bytes_before = 0;
   for (;;) {
-    send_channel::item replaced;
     bytes_before = channel_.bytes();
-    const auto admitted = policy == overflow::conflate && key != nullptr ? channel_.push(item, *key, replaced)
-                                                                         : channel_.push(item);
+    const auto admitted =
+        policy == overflow::conflate && key != nullptr ? push_keyed(item, *key) : channel_.push(item);
     taken = admitted != send_channel::admission::full;
-    if (admitted == send_channel::admission::queued) {
+    if (admitted == send_channel::admission::queued) [[likely]] {
       host_->counters.queued_messages.add();
       break;
     }
-    if (admitted == send_channel::admission::replaced) {
-      account_replaced(replaced);
-      break;
-    }
+    if (admitted == send_channel::admission::replaced) break;
     // What was sent in this turn may not have been written yet only because the turn has not ended.
     if (!stalled_ && !flushing_) {
       const auto written_before = messages_out_;
@@ -96,10 +92,15 @@ void connection_impl::count_overflow() {
   host_->counters.dropped_overflow.add();
 }
 
-void connection_impl::account_replaced(send_channel::item& old) {
-  ++dropped_;
-  host_->counters.dropped_conflated.add();
-  if (old.sink) old.sink->settle(outcome::dropped, true);
+send_channel::admission connection_impl::push_keyed(send_channel::item& what, const std::string& key) {
+  send_channel::item replaced;
+  const auto admitted = channel_.push(what, key, replaced);
+  if (admitted == send_channel::admission::replaced) {
+    ++dropped_;
+    host_->counters.dropped_conflated.add();
+    if (replaced.sink) replaced.sink->settle(outcome::dropped, true);
+  }
+  return admitted;
 }
 
 void connection_impl::mark() {

@@ -59,9 +59,9 @@ frame_view frame_block::compressed(int level) {
 
 namespace skein {
 
-prepared_message::prepared_message(message source)
-    : block_(source.frame_ ? source.frame_.take_block()
-                           : detail::frame_block::make(source.type(), std::string_view{})) {}
+detail::frame_block* prepared_message::make_empty(skein::opcode type) {
+  return detail::frame_block::make(type, std::string_view{});
+}
 void prepared_message::retain() const noexcept {
   block_->retain();
 }
