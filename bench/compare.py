@@ -161,15 +161,15 @@ SCENARIOS = (
              group="idle", arguments=("--connections", "10000"), metric="server_bytes_per_connection",
              rate="handshakes_per_s", unit="B/connection", timed=False, rounds=2),
     *(echo(f"echo-{name}", f"echo {size:,} B, 16 clients, 1 outstanding", 16, size, 1, group="size", x=size, rounds=2,
-           title=f"Echo of {size:,} B") for size, name in SIZES.items()),
+           longer=0.6, title=f"Echo of {size:,} B") for size, name in SIZES.items()),
     *(fanout(f"fanout-{subscribers}", f"{subscribers:,} subscribers, 128 B, 1 outstanding", 1, subscribers,
              group="subscribers", x=subscribers, rounds=2, by_turns=subscribers < 10000,
-             title=f"{subscribers:,} subscribers")
+             longer=1 if subscribers == 10000 else 0.6, title=f"{subscribers:,} subscribers")
       for subscribers in (10, 100, 10000)),
     Scenario("churn", "connect, one echo, close: 64 at a time, as often as they can", "churn",
              title="Connect, one echo, close", group="life", arguments=("--connections", "64"),
              metric="server_cpu_us_per_connection", rate="connections_per_s", unit="us/connection", needs="churn",
-             latency="served"),
+             latency="served", rounds=2),
     Scenario("storm", "1,000 connections are cut and return, each with one echo", "storm", title="1,000 return at once",
              group="life", arguments=("--connections", "1000", "--rounds", "3", "--pause", "0.2"),
              metric="server_cpu_us_per_return", rate="", unit="us/return", timed=False, needs="storm", rounds=2,

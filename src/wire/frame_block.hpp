@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,16 +43,16 @@ class frame_block {
 
   [[nodiscard]] opcode type() const noexcept { return opcode_; }
   [[nodiscard]] std::string_view payload() const noexcept {
-    return joined_ ? frame().substr(header_size_) : std::string_view{payload_};
+    return joined_ ? frame().substr(header_size_) : std::string_view{apart()};
   }
   [[nodiscard]] frame_view plain() const noexcept {
     if (joined_) return {frame(), {}};
-    return {frame(), payload_};
+    return {frame(), apart()};
   }
   /// The payload, moved out if nobody else holds this: whoever calls it only lets go of the block then.
   [[nodiscard]] std::string take_payload() {
     const bool alone = references_.load(std::memory_order_acquire) == 1;
-    return alone && !joined_ ? std::move(payload_) : std::string{payload()};
+    return alone && !joined_ ? std::move(apart()) : std::string{payload()};
   }
   /// The compressed frame, made now if it is the first time. Falls back to the plain one where compression
   /// does not pay. Thread-safe.
@@ -62,7 +63,9 @@ class frame_block {
  private:
   frame_block(opcode type, std::string_view joined) noexcept;
   frame_block(opcode type, std::string&& apart) noexcept;
-  ~frame_block() = default;
+  ~frame_block() {
+    if (!joined_) std::destroy_at(&apart());
+  }
   void destroy() noexcept;
 
   // Up to this size the payload is copied behind its header: one buffer for each message in the gather list
@@ -71,17 +74,27 @@ class frame_block {
   // What a frame takes on the wire is counted in 32 bits.
   static constexpr std::size_t max_payload = (std::size_t{1} << 32U) - 1024;
 
-  /// Of the allocation that holds this, the header, and a joined payload.
+  // Behind this object, in the same allocation: the header and the payload if they are joined, else a string
+  // with the payload and then the header. A small message takes two or three cache lines, and of the many
+  // that wait for the end of a turn not all are near.
+
   [[nodiscard]] static std::size_t block_size(bool joined, std::size_t payload) noexcept {
-    return sizeof(frame_block) + max_header_size + (joined ? payload : 0);
+    return sizeof(frame_block) + max_header_size + (joined ? payload : sizeof(std::string));
   }
-
-  /// The header, and the payload too if they are joined: behind this object, in the same allocation.
+  [[nodiscard]] std::string& apart() noexcept {
+    return *std::launder(reinterpret_cast<std::string*>(this + 1));
+  }
+  [[nodiscard]] const std::string& apart() const noexcept {
+    return *std::launder(reinterpret_cast<const std::string*>(this + 1));
+  }
+  [[nodiscard]] char* frame_place() noexcept {
+    return reinterpret_cast<char*>(this + 1) + (joined_ ? 0 : sizeof(std::string));
+  }
+  /// The header, and the payload too if they are joined.
   [[nodiscard]] std::string_view frame() const noexcept {
-    return {reinterpret_cast<const char*>(this + 1), frame_size_};
+    return {reinterpret_cast<const char*>(this + 1) + (joined_ ? 0 : sizeof(std::string)), frame_size_};
   }
 
-  std::string payload_;                    // if it is not joined
   std::unique_ptr<std::string> deflated_;  // the whole frame
   std::once_flag deflate_once_;
   std::atomic<std::uint32_t> references_{1};
@@ -90,6 +103,7 @@ class frame_block {
   opcode opcode_;
   bool joined_;
 };
+static_assert(alignof(frame_block) >= alignof(std::string));
 
 /// A counted reference to a frame block, one word wide.
 class frame_ref {

@@ -60,16 +60,23 @@ close_code judge_close(std::string_view payload, bool whole) noexcept {
 }  // namespace
 
 frame_event frame_parser::next(std::span<char>& input) {
+  // One object from the first store to the caller: a copy would wait for what was stored in smaller pieces.
+  frame_event event;
   if (control_ && state_ != state::control) control_.reset();
   if (state_ == state::header) {
-    frame_event event;
     if (take_small_message(input, event)) return event;
     auto refused = close_code::none;
-    if (!read_header(input, refused)) return refused == close_code::none ? frame_event{} : fail(refused);
+    if (!read_header(input, refused)) {
+      if (refused != close_code::none) event = fail(refused);
+      return event;
+    }
   }
-  if (state_ == state::data) return take_data(input);
-  if (state_ == state::control) return take_control(input);
-  return {};
+  if (state_ == state::data) {
+    event = take_data(input);
+  } else if (state_ == state::control) {
+    event = take_control(input);
+  }
+  return event;
 }
 
 // --- Headers ---
@@ -94,7 +101,9 @@ bool frame_parser::take_small_message(std::span<char>& input, frame_event& event
   input = input.subspan(size + length);
   text_ = type == opcode::text;
   compressed_ = false;
-  event = {.what = frame_event::kind::data, .begins = true, .ends = true, .bytes = {payload.data(), length}};
+  event.what = frame_event::kind::data;
+  event.begins = event.ends = true;
+  event.bytes = {payload.data(), length};
   if (text_ && !ascii) {
     // Section 8.1: text that is not UTF-8 fails the connection.
     utf8_.reset();

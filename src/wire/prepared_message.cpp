@@ -11,15 +11,15 @@
 namespace skein::detail {
 
 frame_block::frame_block(opcode type, std::string_view joined) noexcept : opcode_(type), joined_(true) {
-  auto* const place = reinterpret_cast<char*>(this + 1);
+  auto* const place = frame_place();
   header_size_ = write_header(place, type, joined.size(), false);
   joined.copy(place + header_size_, joined.size());
   frame_size_ = static_cast<std::uint32_t>(header_size_ + joined.size());
 }
 
-frame_block::frame_block(opcode type, std::string&& apart) noexcept
-    : payload_(std::move(apart)), opcode_(type), joined_(false) {
-  header_size_ = write_header(reinterpret_cast<char*>(this + 1), type, payload_.size(), false);
+frame_block::frame_block(opcode type, std::string&& apart) noexcept : opcode_(type), joined_(false) {
+  const auto& payload = *::new (static_cast<void*>(this + 1)) std::string{std::move(apart)};
+  header_size_ = write_header(frame_place(), type, payload.size(), false);
   frame_size_ = header_size_;
 }
 
