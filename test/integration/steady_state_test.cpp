@@ -60,7 +60,7 @@ TEST_SUITE("steady state") {
     CHECK(cost_of_echoes(351, 1000).allocations == 1000);
     const auto larger = cost_of_echoes(4096, 1000);
     CHECK(larger.allocations == 1000);
-    CHECK(larger.bytes == 1000 * (4096 + 66));
+    CHECK(larger.bytes == 1000 * (4096 + 34));
     // The payload by itself; its block, which then has only the header, is in the pool.
     const auto apart = cost_of_echoes(4097, 1000);
     CHECK(apart.allocations == 1000);
