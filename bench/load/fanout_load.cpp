@@ -91,7 +91,10 @@ std::int64_t fanout_load::take_turn(std::int64_t now) {
 }
 
 bool fanout_load::finished() const {
-  return local_done_ == published() && (!pace_ || !started_ || pace_->due_ns(next_slot_) >= window().end_ns);
+  // Only the publisher's thread knows that nothing more will be published; it must not be content with its
+  // own connections, since another thread may have been once, before the last message.
+  const auto done = publishes_ ? channel_.done.load(std::memory_order_acquire) : local_done_;
+  return done == published() && (!pace_ || !started_ || pace_->due_ns(next_slot_) >= window().end_ns);
 }
 
 bool fanout_load::has_room() const noexcept {
