@@ -2,7 +2,8 @@
 
 // Several servers, all of them running and all connections open, and one load that goes from one to the next
 // every few hundredths of a second. What a machine does to one of them, it does to all; so their multiples of
-// each other repeat within a hundredth, where those of runs that follow each other differ by a tenth.
+// each other repeat within a few hundredths, where those of runs that follow each other differ by a tenth or
+// more.
 
 #include "measurement.hpp"
 #include "modes.hpp"
