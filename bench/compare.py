@@ -4,8 +4,8 @@
 The server runs on one core, the load generator on another. What is fit for it is measured with all servers running and
 a load that goes from one to the next every few hundredths of a second: its multiples repeat within a few
 hundredths. In the rest servers take turns within a round, and one run may differ from the next by a quarter on a shared
-machine: take no difference below a tenth for one. Figures are medians over the rounds. The result is a page, BUILD-DIR/bench/comparison.html, with all
-figures beside it as JSON.
+machine: take no difference below a tenth for one. Figures are medians over the rounds. The result is a page,
+BUILD-DIR/bench/comparison.html, with all figures beside it as JSON.
 """
 
 import argparse

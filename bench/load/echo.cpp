@@ -42,13 +42,7 @@ bool echo_crew::add_figures(const run_context& run, const measurement& measured)
 }
 
 bool run_echo(const run_context& run, const echo_options& options) {
-  if (!run.common.servers.empty()) return run_in_turns<echo_crew>(run, options, {"echo", "message", turn_s});
-  echo_crew made{run, options};
-  measurement measured{made.crew, run.common.window.pid};
-  run_window(made.crew, measured, run.common.window);
-  run.begin_report("echo", made.threads);
-  made.add_options(run.out);
-  return made.add_figures(run, measured);
+  return run_crew<echo_crew>(run, options, {"echo", "message", turn_s});
 }
 
 }  // namespace skein::bench

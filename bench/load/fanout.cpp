@@ -76,14 +76,7 @@ bool fanout_crew::add_figures(const run_context& run, const measurement& measure
 }
 
 bool run_fanout(const run_context& run, const fanout_options& options) {
-  if (!run.common.servers.empty())
-    return run_in_turns<fanout_crew>(run, options, {"fanout", "delivery", turn_s});
-  fanout_crew made{run, options};
-  measurement measured{made.crew, run.common.window.pid};
-  run_window(made.crew, measured, run.common.window);
-  run.begin_report("fanout", made.channel.threads);
-  made.add_options(run.out);
-  return made.add_figures(run, measured);
+  return run_crew<fanout_crew>(run, options, {"fanout", "delivery", turn_s});
 }
 
 }  // namespace skein::bench

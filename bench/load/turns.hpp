@@ -88,4 +88,16 @@ bool run_in_turns(const run_context& run, const Options& options, const turn_pla
   return good;
 }
 
+/// Runs such a mode against the servers that take turns, or else against the one of the URL.
+template <class Crew, class Options>
+bool run_crew(const run_context& run, const Options& options, const turn_plan& plan) {
+  if (!run.common.servers.empty()) return run_in_turns<Crew>(run, options, plan);
+  Crew made{run, options};
+  measurement measured{made.crew, run.common.window.pid};
+  run_window(made.crew, measured, run.common.window);
+  run.begin_report(plan.mode, static_cast<std::uint32_t>(made.crew.size()));
+  made.add_options(run.out);
+  return made.add_figures(run, measured);
+}
+
 }  // namespace skein::bench
